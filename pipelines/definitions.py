@@ -20,9 +20,13 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
 
     A resource given by name replaces ours: `chest=ChestWarehouse(source=…, lake=…)`. A lake takes one writer at a time,
     so steps run one after the other in the run's own process, whatever starts them: a job, or "Materialize all" in the
-    UI. Nothing here opens a lake or a bucket.
+    UI. Nothing here opens a lake or a bucket. UsageError for a ChestWarehouse with a login.
     """
     deployment = read_deployment(environ)
+    used = {"chest": ChestWarehouse(sources=dict(deployment.sources))} | resources
+    for resource in used.values():
+        if isinstance(resource, ChestWarehouse):
+            resource.refuse_logins()
     parts = [
         part
         for module in (jobs, schedules, sensors, alerts, maintenance, run_retention)
@@ -35,7 +39,7 @@ def chest_definitions(environ: Mapping[str, str] = os.environ, **resources: obje
         jobs=[part for part in parts if not isinstance(part, (dg.ScheduleDefinition, *is_sensor))],
         schedules=[part for part in parts if isinstance(part, dg.ScheduleDefinition)],
         sensors=[part for part in parts if isinstance(part, is_sensor)],
-        resources={"chest": ChestWarehouse(sources=dict(deployment.sources))} | resources,
+        resources=used,
         executor=dg.in_process_executor,
     )
 

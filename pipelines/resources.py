@@ -18,7 +18,7 @@ from pipelines.settings import load_pipeline_settings
 from warehouse.api import Warehouse
 from warehouse.errors import UsageError
 from warehouse.ingest import BucketRun, Run, open_lake_run, open_run
-from warehouse.masking import mask_within
+from warehouse.masking import has_login, mask_within
 from warehouse.progress import Progress
 from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load_settings
 
@@ -42,6 +42,17 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
     def __repr_args__(self) -> list[tuple[str | None, object]]:
         """What it is configured with, without secrets."""
         return [(name, mask_within(value)) for name, value in super().__repr_args__()]
+
+    def refuse_logins(self) -> None:
+        """UsageError for a field with a login: Dagster keeps what a resource is configured with, and shows it."""
+        given = {name: getattr(self, name) for name in ("source", "lake", "engine")}
+        given |= {f"sources[{name!r}]": address for name, address in self.sources.items()}
+        for name, value in given.items():
+            if not isinstance(value, dg.EnvVar) and has_login(value):
+                raise UsageError(
+                    f"{name} of the resource chest has a login, which Dagster would keep and show. Leave it to the "
+                    f'environment ({LAKE_VARIABLE}, {SOURCE_VARIABLE}), or give dg.EnvVar("NAME").'
+                )
 
     @property
     def settings(self) -> Settings:

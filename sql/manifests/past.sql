@@ -3,6 +3,38 @@
 -- name: patients
 select distinct patient_id from {{ rows }} where patient_id is not null;
 
+-- name: strays
+-- Objects that name another patient by their content than by their key, and whom.
+with
+named as (
+    select source, unnest([key, dcm_key]) as key, trim(PatientID) as name
+    from lake.core.images
+    where trim(PatientID) <> patient_id
+    union
+    select source, key, trim(pseudonym) as name
+    from lake.core.clinical
+    where trim(pseudonym) <> patient_id
+)
+
+select
+    source || '/' || key as uri,
+    min(name) as name
+from named
+where key is not null
+group by uri;
+
+-- name: among
+-- Which of these objects a manifest has.
+select uri from {{ rows }} where list_contains($uris, uri);
+
+-- name: named
+-- Whom the rows may name: by what they state, and by every folder of a key.
+select distinct unnest([patient_id] || string_split(key, '/')[:-2]) as name
+from {{ rows }};
+
+-- name: places
+select uri, key from {{ rows }};
+
 -- name: insert
 insert into access.manifest_patients (manifest, seal, patients) values ($manifest, $seal, $patients);
 
@@ -39,4 +71,6 @@ select distinct patient_id from raw.objects where key = $key and patient_id is n
 select 1 from duckdb_tables() where schema_name = 'access' and table_name = 'manifest_patients';
 
 -- name: of_withdrawn
-select uri from {{ rows }} where list_contains($patients, patient_id);
+select uri
+from {{ rows }}
+where list_contains($patients, patient_id) or list_has_any(string_split(key, '/')[:-2], $patients);

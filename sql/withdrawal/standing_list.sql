@@ -44,3 +44,15 @@ select 1 from duckdb_tables() where schema_name = 'access' and table_name = 'wit
 select version, changed_at, changed_by, action, digest, reason, allowed_by, certificate, key_check -- noqa: RF06
 from lake.access.withdrawals
 order by all;
+
+-- name: unlisted
+-- Who was put on the list by changes in files that no snapshot has, and by what last.
+select
+    digest,
+    arg_max(case when action = 'purged' then 'purge begun' else action end, version) as action,
+    arg_max(reason, version) as reason,
+    any_value(key_check) as key_check
+from read_parquet({{ files }})
+where action in ('withdrawn', 'opted out', 'purge begun', 'purged')
+group by digest
+order by digest;

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agreed_lakes import append, find_last, make_lake
-from conftest import Chest
+from agreed_lakes import append, find_last, make_lake, make_objects
+from conftest import Chest, copy_lake, write_objects
 
+import warehouse
 from warehouse.access import switch, vocabulary
 from warehouse.cli.commands import build_command
+from warehouse.lake.location import parse_address
+from warehouse.settings import Settings
+from warehouse.withdrawal import changing
 
 DOCS = Path(__file__).parents[2] / "docs/access.md"
 #: Commands that are refused, as a user types them. What is below TMP must not be written.
@@ -38,12 +42,20 @@ ROUNDED = {
     "source list": ("", ""),
     "check": ("", "images_without_clinical"),
     "report": ("-o TMP/report.html", "--suppress 0"),
-    "cohort attrition": ("FILMS", "--suppress 0"),
-    "cohort table1": ("FILMS", "--suppress 0"),
-    "cohort split": ("FILMS", "--suppress 0"),
-    "cohort confounders": ("FILMS --label Modality", "--suppress 0"),
-    "cohort compare": ("FILMS --with OTHER --suppress 5", "--suppress 0"),
-    "cohort lint": ("FILMS", "--suppress 0"),
+    "cohort attrition": ("covid_risk", "--suppress 0"),
+    "cohort table1": ("covid_risk", "--suppress 0"),
+    "cohort split": ("covid_risk", "--suppress 0"),
+    "cohort confounders": ("covid_risk --label covid_status", "--suppress 0"),
+    "cohort compare": ("covid_risk --from 2020-06-01 --suppress 5", "--suppress 0"),
+    "cohort lint": ("covid_risk", "--suppress 0"),
+}
+#: The same of a cohort of one's own, which would show what its author likes.
+OWN = {
+    "cohort attrition": "FAILING",
+    "cohort table1": "FAILING",
+    "cohort split": "FAILING",
+    "cohort confounders": "FAILING --label arm",
+    "cohort compare": "covid_risk --with FAILING --suppress 5",
 }
 #: Commands that show nothing of patients. Without words: they take a form or wait, and other tests run them.
 NOTHING = {
@@ -84,7 +96,7 @@ class Made:
     def fill(self, words: str, target: Path) -> list[str]:
         places = {
             "FILMS": self.root / "films.sql",
-            "OTHER": self.root / "other.sql",
+            "FAILING": self.root / "failing.sql",
             "MANIFEST": self.root / "m",
             "BUCKET": self.root / "bucket",
             "TMP": target,
@@ -113,11 +125,14 @@ COMMANDS = dict(walk(build_command()))
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("commands")
     make_lake(root, enforced=False)
-    for name in ("films", "other"):
-        (root / f"{name}.sql").write_text(
-            "-- title: All images\n-- question: Which images are there?\n-- grain: image\n"
-            f"with {name} as (select * from images) select SOPInstanceUID, patient_id, Modality from {name}\n"
-        )
+    (root / "films.sql").write_text(
+        "-- title: All images\n-- question: Which images are there?\n-- grain: image\n"
+        "with films as (select * from images) select SOPInstanceUID, patient_id, Modality from films\n"
+    )
+    (root / "failing.sql").write_text(
+        "-- title: All\n-- question: Who?\n-- grain: patient\nselect patient_id, "
+        "cast((select string_agg(patient_id, ' ') from patients) as integer) as arm from patients\n"
+    )
     (root / "films.test.txt").write_text("")
     return Made(root)
 
@@ -193,6 +208,42 @@ def test_what_shows_counts_rounds_them_or_is_refused(run: Any, name: str, tmp_pa
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         code, text, files = run(name, f"{words} {exact}")
         assert (code, files, "only under an agreement" in text) == (1, [], True), text
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("group", ["training", "validation"])
+def test_a_cohort_of_ones_own_needs_an_agreement_even_for_rounded_counts(run: Any, name: str, group: str) -> None:
+    """Its author decides what a count discloses, and puts rows into a label, or into an error."""
+    code, text, _ = run(name, f"{OWN[name]} --group {group}")
+    assert (code, "only under an agreement" in text) == (1, True), text
+    assert not _NAMES.findall(text)
+
+
+def test_a_cohort_of_ones_own_is_examined_without_the_lake(run: Any) -> None:
+    code, text, _ = run("cohort lint", "FAILING")
+    assert (code, "Without --agreement ID: possible leakage is listed, not counted" in text) == (0, True), text
+    assert not _NAMES.findall(text)
+
+
+def test_only_a_registered_manifest_is_reproduced_and_shows_no_more_than_whether_it_is_the_same(
+    made: Made, run: Any, here: Chest, tmp_path: Path
+) -> None:
+    """A manifest of one's own could ask anything, of any group: what differs would be rows of the lake."""
+    write_objects(tmp_path / "bucket", {key: text for key, text in make_objects().items() if "PatC" in key})
+    warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "own"))
+    given = ("--group", "all", "--lake", tmp_path / "own", "-o", tmp_path / "theirs")
+    assert here("manifest", "export", made.root / "films.sql", *given).returncode == 0
+    for more in ("", "--format json"):
+        done = here(*shlex.split(f"manifest reproduce {tmp_path}/theirs --newest {more} --lake {made.root}/lake"))
+        assert (done.returncode, "its register does not have the manifest" in done.stderr) == (1, True)
+        assert not _NAMES.findall(done.stdout + done.stderr)
+    assert find_last(str(made.root / "lake"), vocabulary.REFUSED).body["what"] == "chest manifest reproduce"
+    lake = copy_lake(made.root / "lake", tmp_path / "lake")
+    changing.withdraw(parse_address(str(lake)), Settings(), ["PatB"])
+    for more in ("", "--format json"):
+        done = here(*shlex.split(f"manifest reproduce {made.root}/m {more} --lake {lake}"))
+        assert done.returncode == 1
+        assert not re.findall("Pat[ACV]|added|removed", done.stdout + done.stderr), "only who has withdrawn"
 
 
 @pytest.mark.parametrize("name", NOTHING)

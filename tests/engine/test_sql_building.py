@@ -34,7 +34,6 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.service.questions", "given"),
     },
     "Built in warehouse/withdrawal, which quotes there: paths of files by literal(), columns by identifier()": {
-        ("warehouse.manifests.past", "rows"),
         ("warehouse.manifests.past", "manifest.contents.rows"),
         ("warehouse.withdrawal.catalogue", "self.schema"),
         ("warehouse.withdrawal.catalogue", "holes"),

@@ -23,6 +23,8 @@ from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
 from warehouse.synthetic import make_bucket
+from warehouse.withdrawal import changing
+from warehouse.withdrawal.purge import purge
 
 COUNTS = (
     "objects",
@@ -131,6 +133,63 @@ def test_a_catalogue_that_may_answer_one_query_otherwise_than_another_is_not_rea
         warehouse.open(address)
     with refused:
         warehouse.refresh(str(bucket), address)
+
+
+def make_operators(kind: str, schema: str) -> list[str]:
+    """Operators of somebody else's for a type of text, which fail where they are called."""
+    body = "begin raise ''it ran as %'', current_user; return true; end"
+    function = f"create function {schema}.theirs({kind}, {kind}) returns boolean language plpgsql as '{body}'"
+    operators = [
+        f"create operator {schema}.{sign} (leftarg = {kind}, rightarg = {kind}, function = {schema}.theirs)"
+        for sign in ("=", "<>", "<", "~~")
+    ]
+    return [function, *operators]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        # They fit better than PostgreSQL's own, whose are for text.
+        make_operators("varchar", "public"),
+        # As the owner of a database may set it for whoever logs in.
+        [
+            "create schema theirs",
+            *make_operators("text", "theirs"),
+            f"{THEIRS.replace('theirs()', 'theirs.theirs()')}",
+            "create view theirs.pg_class as select * from pg_catalog.pg_class where theirs.theirs()",
+            "create function theirs.hashtext(text) returns int language plpgsql as 'begin raise ''it ran''; end'",
+            "alter database {name} set search_path = theirs, pg_catalog, public",
+            "alter database {name} set standard_conforming_strings = off",
+        ],
+    ],
+    ids=["operators", "search_path"],
+)
+def test_nothing_that_somebody_else_put_into_the_database_runs_with_ones_rights(
+    statements: list[str], server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    """DuckDB and DuckLake name operators, functions and PostgreSQL's own tables without a schema."""
+    name = f"operators_{zlib.crc32(' '.join(statements).encode())}"
+    server.run(f"create database {name}")
+    address = server.address(name, tmp_path / "data", options="-c application_name=mine")
+    warehouse.refresh(str(bucket), address)
+    for statement in statements:
+        server.run(statement.format(name=name), database=name)
+    with warehouse.open(address) as wh:
+        assert wh.patients().fetchall()
+    warehouse.refresh(str(bucket), address, full=True)
+    maintain(address)
+    withdrawn = location.parse_address(address)
+    changing.withdraw(withdrawn, Settings(), ["Covid1"])
+    assert purge(withdrawn, Settings(), ["Covid1"]).holds
+
+
+def test_no_operator_of_somebody_else_runs_where_a_schema_is_made(
+    server: Postgres, bucket: Path, tmp_path: Path
+) -> None:
+    server.run("create database making")
+    for statement in make_operators("information_schema.sql_identifier", "public"):
+        server.run(statement, database="making")
+    warehouse.refresh(str(bucket), server.address("making", tmp_path / "data", schema="lakes"))
 
 
 def test_a_catalogue_to_which_an_upgrade_of_ducklake_added_columns_is_opened(

@@ -14,11 +14,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import Chest, start_lake, write_objects
+from conftest import Chest, copy_lake, start_lake, write_objects
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import warehouse
+from warehouse.lake import location
 from warehouse.manifests import export, paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.download import download
@@ -28,6 +29,7 @@ from warehouse.manifests.registered import Standing
 from warehouse.manifests.rows import compute_digest
 from warehouse.manifests.verify import verify
 from warehouse.settings import Settings
+from warehouse.withdrawal import changing
 
 COHORT = """\
 -- title: All
@@ -729,3 +731,15 @@ def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: 
     with warehouse.open(str(tmp_path / "lake")) as wh:
         made = wh.cohort(root / "all.sql").export(tmp_path / "m")
     assert warehouse.manifest(tmp_path / "m").digest == made.digest
+
+
+def test_rows_that_state_another_patient_hand_out_nobody_who_has_withdrawn(
+    here: Chest, root: Path, untrusted: Path, tmp_path: Path
+) -> None:
+    lake = copy_lake(root / "lake", tmp_path / "lake")
+    changing.withdraw(location.parse_address(str(lake)), Settings(), ["PatB"])
+    alter_tables(untrusted, "update rows set patient_id = 'PatZ' where patient_id = 'PatB'")
+    done = here("manifest", "download", untrusted, "-o", tmp_path / "data", "--lake", lake, "-q")
+    assert done.returncode == 1
+    assert "3 of a patient who has withdrawn" in done.stderr
+    assert {path.name for path in (tmp_path / "data/training").iterdir()} == {"PatA"}

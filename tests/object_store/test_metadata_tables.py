@@ -346,6 +346,68 @@ def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_pa
 
 
 @pytest.mark.parametrize(
+    "spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"]
+)
+@pytest.mark.parametrize("is_local", [False, True], ids=["bucket", "folder"])
+def test_no_spelling_of_a_name_leads_out_of_where_the_table_is(
+    s3: S3, tmp_path: Path, is_local: bool, spelling: str
+) -> None:
+    """pyarrow resolves dots in the names of objects, and pyiceberg takes a `?` of a path for a part of a name."""
+    s3.put("spelt", {key(1): RECORD})
+    table = write_iceberg(s3, build_rows(s3, "spelt"), tmp_path / "table" if is_local else None)
+    place, text = table.metadata_location, table.metadata.model_dump(mode="json", by_alias=True)
+    for snapshot in text["snapshots"]:
+        name = snapshot["manifest-list"]
+        if is_local:
+            (tmp_path / "theirs").mkdir(exist_ok=True)
+            shutil.copy(name.removeprefix("file://"), tmp_path / "theirs/list.avro")
+            snapshot["manifest-list"] = f"{tmp_path}/table/{spelling}/list.avro"
+        else:
+            found = s3.client().get_object(Bucket="tables", Key=name.removeprefix("s3://tables/"))["Body"].read()
+            s3.put("theirs", {"list.avro": found})
+            snapshot["manifest-list"] = f"s3://tables/{spelling}/list.avro"
+    if is_local:
+        Path(place.removeprefix("file://")).write_text(json.dumps(text))
+    else:
+        s3.put("tables", {place.removeprefix("s3://tables/"): json.dumps(text).encode()})
+    with pytest.raises(SourceError, match=r"is not where the table is|does not exist|No such file"):
+        refresh("spelt", tmp_path / "lake", place)
+
+
+@pytest.mark.parametrize("spelling", ["file://{path}", "{path}", "s3://{path}"])
+def test_a_server_leads_nobody_to_a_table_of_their_own_machine(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str
+) -> None:
+    s3.put("served", {key(1): RECORD})
+    rows = build_rows(s3, "served")
+    place = spelling.format(path=in_folder(s3, rows, tmp_path / "table"))
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        body = json.dumps({"versionToken": "1", "metadataLocation": place, "warehouseLocation": "s3://x"}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with serve_faulty(s3) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.s3.endpoint)
+        proxy.fail(answer, when=lambda path: "metadata-location" in path)
+        with pytest.raises(SourceError, match="is not on S3, according to the server"):
+            refresh("served", tmp_path / "lake", by_arn(s3, rows, tmp_path))
+
+
+def test_a_pipe_is_no_file_of_a_table(s3: S3, tmp_path: Path) -> None:
+    s3.put("piped", {key(1): RECORD})
+    table = write_iceberg(s3, build_rows(s3, "piped"), tmp_path / "table")
+    for path in (tmp_path / "table").rglob("snap-*.avro"):
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.raises(SourceError, match="is not where the table is"):
+        refresh("piped", tmp_path / "lake", table.metadata_location.removeprefix("file://"))
+
+
+@pytest.mark.parametrize(
     ("milliseconds", "words"),
     [(4_000_000_000_000, "which is yet to come"), (10**15, "cannot be read"), (10**17, "cannot be read")],
 )

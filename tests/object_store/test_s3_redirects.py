@@ -13,6 +13,7 @@ import pytest
 from certificates import make_authority, make_server_files
 from conftest import Chest, start_lake
 from faulty import Fault, Faulty, serve_faulty
+from metadata_tables import build_rows, write_iceberg
 from servers import HOST, S3
 
 import warehouse
@@ -153,6 +154,21 @@ def test_refresh_and_download_follow_no_redirection(
     again = here("refresh", "s3://hostile", "--lake", start_lake(tmp_path / "another"))
     assert again.returncode != 0
     assert REASON in again.stderr
+    assert internal.asked == []
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("ending", [".metadata.json", ".avro", ".parquet"])
+def test_the_files_of_a_metadata_table_follow_no_redirection(
+    code: int, ending: str, server: S3, hostile: Faulty, internal: Internal, tmp_path: Path
+) -> None:
+    address = write_iceberg(server, build_rows(server, "hostile")).metadata_location
+    hostile.fail(
+        redirect_to(f"{internal.address}/secret", code), when=lambda path: path.partition("?")[0].endswith(ending)
+    )
+    with pytest.raises(SourceError):
+        warehouse.refresh("s3://hostile", str(start_lake(tmp_path / "lake")), settings=Settings(inventory=address))
+    assert hostile.failed
     assert internal.asked == []
 
 

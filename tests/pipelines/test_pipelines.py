@@ -1,7 +1,10 @@
 """Dagster: the real definitions, run in an instance of their own on a small bucket."""
 
 import ast
+import contextlib
 import re
+import sqlite3
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +18,7 @@ from pipelines.definitions import chest_definitions
 from pipelines.resources import ChestWarehouse
 from warehouse import synthetic
 from warehouse.disclosure_control import find_unit, round_count
+from warehouse.errors import UsageError
 from warehouse.lake import store as lake
 
 ROOT = Path(__file__).parent.parent.parent
@@ -265,6 +269,37 @@ def test_bucket_and_lake_are_read_from_the_environment_at_run_time(
     monkeypatch.setenv("CHEST_SOURCE", str(loaded.bucket))
     monkeypatch.setenv("CHEST_LAKE", str(loaded.lake))
     assert metadata(run(instance, "", ""))["objects"]["listed"] == loaded.truth["objects"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lake": "postgres://me:s3cr3t-word@db/chest?data_path=s3://lake"},
+        {"source": "s3://key:s3cr3t-word@bucket"},
+        {"sources": {"a": "s3://key:s3cr3t-word@bucket"}},
+        {"engine": "sc://host:15002/;token=s3cr3t-word"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_resource_with_a_login_is_refused_as_dagster_would_keep_it(fields: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="has a login, which Dagster would keep and show") as caught:
+        chest_definitions({}, chest=ChestWarehouse(**fields))
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_login_from_the_environment_is_nowhere_in_dagster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_LAKE", "postgres://me:s3cr3t-word@127.0.0.1:9/chest?data_path=/nowhere")
+    synthetic.make_bucket(tmp_path / "bucket", 1)
+    chest = ChestWarehouse(source=str(tmp_path / "bucket"), lake=dg.EnvVar("THE_LAKE"), first_wait=0.01)
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        job = chest_definitions({}, chest=chest).resolve_job_def("refresh")
+        assert not job.execute_in_process(instance=instance, raise_on_error=False).success
+    kept = [path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    with contextlib.closing(sqlite3.connect(tmp_path / "home/history/runs.db")) as con:
+        kept += [zlib.decompress(body) for (body,) in con.execute("select snapshot_body from snapshots")]
+    assert len(kept) > 4
+    assert not [content for content in kept if b"s3cr3t" in content]
 
 
 def test_materialize_all_in_the_ui_runs_one_step_at_a_time() -> None:

@@ -10,10 +10,13 @@ from conftest import Chest, Prepared, copy_lake
 
 import warehouse
 from warehouse.lake import location
+from warehouse.manifests import past
 from warehouse.settings import Settings
 from warehouse.withdrawal import changing
 from warehouse.withdrawal.purge import purge
 
+#: Where an image is filed, and whom its header names.
+STRAY, OF_STRAY = "training/Covid3/images", "Covid4"
 EVERYBODY = """-- title: Everybody
 -- question: Who has an image?
 -- grain: patient
@@ -37,6 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         header = {tag: {"Value": [value]} for tag, value in tags.items()}
         objects[f"training/{patient}/images_metadata/2020-04-01/{name}.json"] = json.dumps(header)
         objects[f"training/{patient}/images/2020-04-01/{name}.dcm"] = f"pixels of {patient}"
+    stray = {"00080018": "stray", "0020000D": "s", "0020000E": "e", "00080060": "CR", "00100020": OF_STRAY}
+    objects[f"{STRAY}_metadata/2020-04-02/stray.json"] = json.dumps({t: {"Value": [v]} for t, v in stray.items()})
+    objects[f"{STRAY}/2020-04-02/stray.dcm"] = "pixels of stray"
     return Prepared.of(tmp_path_factory.mktemp("past"), objects)
 
 
@@ -51,8 +57,8 @@ def exported(made: Prepared, here: Chest, tmp_path: Path) -> Exported:
     return Exported(lake, tmp_path / "manifest", found[1])
 
 
-def withdraw(exported: Exported) -> None:
-    changing.withdraw(location.parse_address(str(exported.lake)), Settings(), ["Covid2"])
+def withdraw(exported: Exported, patient: str = "Covid2") -> None:
+    changing.withdraw(location.parse_address(str(exported.lake)), Settings(), [patient])
 
 
 def test_it_is_known_who_holds_a_patient_by_digest_only(here: Chest, exported: Exported) -> None:
@@ -65,7 +71,7 @@ def test_it_is_known_who_holds_a_patient_by_digest_only(here: Chest, exported: E
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     with warehouse.open(exported.lake, unpublished=True) as wh:
         rows = wh.sql("select patients from access.manifest_patients").fetchall()
-    assert len(rows[0][0]) == 3
+    assert len(rows[0][0]) == 4, "with the one whom a header alone names"
     assert "Covid" not in str(rows)
 
 
@@ -97,7 +103,33 @@ def test_a_past_manifest_states_who_has_withdrawn_and_leaves_them_out(
     assert done.returncode == 1
     assert "WITHDRAWN: 1 patient has withdrawn" in done.stderr
     assert "2 of a patient who has withdrawn" in done.stderr
-    assert {path.name for path in data.rglob("*.dcm")} == {"covid1.dcm", "covid3.dcm"}
+    assert {path.name for path in data.rglob("*.dcm")} == {"covid1.dcm", "covid3.dcm", "stray.dcm"}
+
+
+@pytest.mark.parametrize("after", ["withdrawal", "refresh", "purge"])
+def test_what_is_filed_under_another_patient_is_left_out_too(
+    here: Chest, made: Prepared, exported: Exported, tmp_path: Path, after: str
+) -> None:
+    """The lake remembers such objects by a digest of their places; the rows of a manifest state the other patient."""
+    withdraw(exported, OF_STRAY)
+    if after == "refresh":
+        warehouse.refresh(str(made.bucket), str(exported.lake))
+    elif after == "purge":
+        assert purge(location.parse_address(str(exported.lake)), Settings(), [OF_STRAY]).holds
+    done = here("manifest", "verify", exported.manifest, "--lake", exported.lake, "--format", "json")
+    assert done.returncode == 1
+    assert "WITHDRAWN: 2 objects filed under another patient are of one who has withdrawn" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["withdrawn"], found["withdrawn_objects"]) == ([], 2)
+    data = tmp_path / "data"
+    done = here("manifest", "download", exported.manifest, "-o", data, "--lake", exported.lake, "-q")
+    assert (done.returncode, "2 of a patient who has withdrawn" in done.stderr) == (1, True)
+    assert {path.name for path in data.rglob("*.dcm")} == {"covid1.dcm", "covid2.dcm", "covid3.dcm"}
+    opened = warehouse.manifest(exported.manifest)
+    left = past.leave_out_withdrawn(opened, str(exported.lake), Settings(), lambda _: None)
+    assert left.height == opened.polars().height - 2, "what is signed, granted and streamed"
+    done = here("manifest", "used-by", "--withdrawn", "--lake", exported.lake)
+    assert done.stdout.startswith("WITHDRAWN 1 of 3 patients")
 
 
 def test_the_list_shows_that_an_answer_changed_by_a_withdrawal(here: Chest, exported: Exported) -> None:

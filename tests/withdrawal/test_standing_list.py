@@ -143,6 +143,10 @@ def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest
         for relation in ("core.images", "lake.main.patients"):
             with pytest.raises(UsageError, match="Older snapshots still have patients"):
                 wh.sql(f"select patient_id from {relation} AT /* then */ (version => {first})")
+        for name in ("lake.core.table_insertions('images', 0", "lake.core.table_changes('images', 0",
+                     "ducklake_table_insertions('lake', 'core', 'images', 0"):  # fmt: skip
+            with pytest.raises(UsageError, match="Older snapshots still have patients"):
+                wh.sql(f"select patient_id from {name}, {first})")
         with wh.at_snapshot(first) as then:
             assert "P2" not in {row[0] for row in then.as_of("2030-01-01").patients().project("patient_id").fetchall()}
     done = here("sql", "--since", first, "select distinct patient_id from changes", "--lake", lake, "--format", "csv")
@@ -339,3 +343,24 @@ def test_a_service_follows_the_list_without_a_restart(lake: Path) -> None:
             assert wh.sql("select count(*) from patients").fetchall() == [(3,)]
     finally:
         readers.close()
+
+
+@pytest.mark.parametrize("has_refreshed", [False, True])
+def test_who_withdrew_after_a_backup_stays_on_the_list_when_the_catalogue_is_restored_from_it(
+    here: Chest, bucket: str, lake: Path, tmp_path: Path, has_refreshed: bool
+) -> None:
+    withdraw(lake, "P1")
+    assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
+    withdraw(lake, "P2")
+    changing.give_back(location.parse_address(str(lake)), Settings(), ["P1"], "by mistake")
+    if has_refreshed:
+        warehouse.refresh(bucket, str(lake))
+    (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    done = here("doctor", "--repair", "--from-backup", tmp_path / "backup", "--lake", lake)
+    assert "The catalogue was restored from" in done.stdout
+    assert "On the standing list again: 1 patient who withdrew or opted out after the backup" in done.stderr
+    assert here("withdraw", "list", "P1", "P2", "--lake", lake).stdout.count("withdrawn") == 2
+    assert here("access", "verify", "--lake", lake).returncode == 0
+    with warehouse.open(lake) as wh:
+        assert not {"P1", "P2"} & {row[0] for row in wh.patients().project("patient_id").fetchall()}
+    assert changing.put_back(location.parse_address(str(lake)), Settings()) == 0

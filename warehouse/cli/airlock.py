@@ -65,7 +65,7 @@ def request(
     if not reason.strip():
         raise UsageError("A request needs its reasons: --reason.")
     interruption.mark_writing()
-    patients = _list_patients(cohort, param, table, lake, as_of, snapshot, group) if cohort else None
+    patients = _list_patients(cohort, param, table, lake, as_of, snapshot, group, agreement) if cohort else None
     place, settings = _find_place(lake)
     made = steps.request(place, settings, agreement, files, reason, _name_user(by), patients)
     _show(made, form)
@@ -177,10 +177,11 @@ def _list_patients(
     as_of: str | None,
     snapshot: int | None,
     group: str,
+    agreement: str,
 ) -> Collection[str]:
     from warehouse.cohorts.counted import list_patients
 
-    with options.open_session(lake, as_of, snapshot, group, trusted=False) as warehouse:
+    with options.open_session(lake, as_of, snapshot, group, trusted=False, agreement=agreement) as warehouse:
         found = list_patients(prepare(warehouse, cohort, param, table))
     if "" not in found:
         raise UsageError(f"The rows of cohort {cohort} identify no patient, study, series or image.")

@@ -12,6 +12,7 @@ from warehouse.cli.cohort_options import (
     Param,
     Tables,
     log_release,
+    needs_permit,
     note_tables,
     parse_parameters,
     parse_tables,
@@ -203,7 +204,7 @@ def lint(
     from warehouse.lake import location
     from warehouse.lake.store import exists
 
-    path = name
+    path, problems = name, []
     try:
         with limits.limit_resources(settings.load_settings()):
             definition = cohorts.load(name)
@@ -212,14 +213,18 @@ def lint(
             files = parse_tables(table)
             needed = [f"--param {p.name}" for p in definition.params if p.default is None and p.name not in given]
             needed += [f"--table {name}" for name in definition.declared_tables if name not in files]
-            if exists(location.parse_address(lake)) and not needed:
+            is_there = exists(location.parse_address(lake))
+            if is_there and not needed:
                 with options.open_session(
                     lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
                 ) as warehouse:
-                    asked = prepare(warehouse, name, param, table)
-                    problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
-                    problems += leaks.find_problems(asked, suppress)
-            else:
+                    if needs_permit(warehouse, name):
+                        needed = ["--agreement ID"]
+                    else:
+                        asked = prepare(warehouse, name, param, table)
+                        problems = [*definition.warnings, *leakage.find_warnings(definition, asked, suppress)]
+                        problems += leaks.find_problems(asked, suppress)
+            if needed or not is_there:
                 own = read_tables(files, definition.declared_tables, settings.load_settings(), definition.tables_read)
                 note_tables(own)
                 cohorts.check_definition(definition, None, {known: read.columns for known, read in own.items()})

@@ -19,6 +19,7 @@ from warehouse.cli.cohort_options import (
     parse_parameters,
     parse_tables,
     prepare,
+    require_permit,
 )
 from warehouse.cli.output import Format, print_note, write_json, write_rows
 from warehouse.errors import UsageError
@@ -144,6 +145,8 @@ def compare(
         also = {t: path for t, path in tables.items() if fold_name(t) in read_too}
         tables = {t: path for t, path in tables.items() if fold_name(t) in read or t not in also}
     with _open_sides(lake, from_, to, group, agreement, not suppress) as (then, now):
+        for cohort in (name, with_ or name):
+            require_permit(now, cohort)
         old = cohorts.CohortAnswer.prepare(then, name, given, tables)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given, also)
         note_tables({**old.tables, **new.tables})

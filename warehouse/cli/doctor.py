@@ -64,6 +64,8 @@ def doctor(
         if repair:
             done = doctors.repair(lake, from_backup=from_backup or "", accept_loss=accept_loss, progress=report)
         found = done.after if done else doctors.examine(lake, progress=report)
+    if done and done.is_restored:
+        _put_back_withdrawn(lake)
     if done and source and done.to_load:
         from warehouse.ingest import refresh
 
@@ -76,6 +78,19 @@ def doctor(
         _show(found, done, is_loaded=bool(source))
     if not found.is_healthy:
         raise typer.Exit(1)
+
+
+def _put_back_withdrawn(lake: str) -> None:
+    """Put those on the standing list again who withdrew after the backup, before anybody reads the lake."""
+    from warehouse.lake.location import parse_address
+    from warehouse.settings import load_settings
+    from warehouse.withdrawal import changing
+
+    if number := changing.put_back(parse_address(lake), load_settings()):
+        print_note(
+            f"On the standing list again: {format_count(number, 'patient')} who withdrew or opted out after the "
+            "backup. Returns and permissions of after it are not:  chest withdraw list"
+        )
 
 
 def _to_json(report: Report, done: Repaired | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from warehouse.cli.output import Format, print_line, print_note, write_json
 if TYPE_CHECKING:
     from warehouse.manifests.compare import Difference
     from warehouse.manifests.manifest import Manifest
+    from warehouse.manifests.past import Withdrawn
     from warehouse.manifests.registered import Standing
     from warehouse.manifests.verify import VerificationResult
 
@@ -79,18 +80,22 @@ def _verification_to_json(opened: Manifest, found: VerificationResult) -> dict[s
         **found.counts,
         "by_size": found.by_size,
         "patients_gone": found.patients_gone,
-        "withdrawn": found.withdrawn,
+        **_withdrawn_to_json(found.withdrawn),
         "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
         "problems": found.problems.to_pylist(),
     }
 
 
-def _note_withdrawn(patients: tuple[str, ...]) -> None:
+def _withdrawn_to_json(withdrawn: Withdrawn) -> dict[str, Any]:
+    return {"withdrawn": withdrawn.patients, "withdrawn_objects": len(withdrawn.uris)}
+
+
+def _note_withdrawn(withdrawn: Withdrawn) -> None:
     """Note who has withdrawn, and what follows from it."""
     from warehouse.manifests.past import explain_withdrawn
 
-    if patients:
-        print_note(explain_withdrawn(patients, "The lake leaves them out: delete your copies of their data."))
+    if withdrawn.uris:
+        print_note(explain_withdrawn(withdrawn, "The lake leaves them out: delete your copies of their data."))
 
 
 def _note_standing(standing: Standing | None, folder: Path, lake: str, *, is_known: bool) -> None:
@@ -124,7 +129,8 @@ def reproduce(
 ) -> None:
     """Run a manifest's cohort again, at its snapshot and as-of date: the digest must be the same.
 
-    A manifest made with your own tables needs them again (--table), unless it has a copy of them.
+    A manifest made with your own tables needs them again (--table), unless it has a copy of them. Where the lake
+    enforces agreements, it is one that the lake's register has, and only whether the answer is the same is shown.
     Exit code 1 if it differs, if the snapshot no longer exists, or if a patient is no longer in the warehouse.
 
     \b
@@ -144,11 +150,11 @@ def reproduce(
             {
                 "manifest": str(folder),
                 "digest": opened.digest,
-                "repeated_digest": found.digest,
+                "repeated_digest": found.digest or None,
                 "is_same_digest": found.difference.is_same,
                 "is_same_csv": found.is_same_csv,
                 "patients_gone": found.patients_gone,
-                "withdrawn": found.withdrawn,
+                **_withdrawn_to_json(found.withdrawn),
                 "differences": found.difference.objects.to_pylist(),
             }
         )
@@ -157,7 +163,7 @@ def reproduce(
         if found.difference.is_same:
             print_line(f"{folder}: the same digest, {csv}")
         else:
-            print_line(f"{folder}: a different answer, {found.digest}")
+            print_line(", ".join(filter(None, (f"{folder}: a different answer", found.digest))))
             _show_difference(found.difference)
     if found.patients_gone:
         print_note(
@@ -204,7 +210,8 @@ def compare(
 def _show_difference(found: Difference) -> None:
     for words, (before, after) in found.asked.items():
         print_line(f"  {words}: {before} is now {after}")
-    print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
+    if found.counts:
+        print_line("  " + ", ".join(f"{count:,} {change}" for change, count in found.counts.items()))
     _show(found.objects.to_pylist(), "change")
 
 

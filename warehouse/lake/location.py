@@ -32,6 +32,10 @@ _URI = re.compile(
 )
 #: The options of DuckDB's PostgreSQL secret; the others are in the attach string, which errors may quote.
 _OF_SECRET = {"host": "host", "port": "port", "user": "user", "password": "password", "dbname": "database"}
+#: Settings of every session, over those that the database or the role has. DuckDB and DuckLake name operators without a
+#: schema: a stranger's `public.= (varchar, varchar)` would fit better than PostgreSQL's own, and run as whoever is
+#: logged in, as would what a database's own search_path puts before pg_catalog. And a backslash ends no literal.
+_SESSION = "-c search_path=pg_catalog -c standard_conforming_strings=on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ def _parse_postgres(text: str) -> Location:
     user, _, password = (found["login"] or "").partition(":")
     words = {"dbname": database, "host": hosts, "port": ports, "user": unquote(user), "password": unquote(password)}
     words |= query  # as in libpq: the query takes precedence
+    # Of a setting that is there twice, the last counts.
+    words["options"] = f"{words.get('options', '')} {_SESSION}".lstrip()
     for secret in (words["password"], query.get("sslpassword")):
         remember_secret(secret)
     login = {_OF_SECRET[key]: words.pop(key) for key in _OF_SECRET}

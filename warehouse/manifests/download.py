@@ -94,8 +94,8 @@ def download(
             names = [uri for uri, why in refused.items() if why == reason]
             warn(f"Not fetched: {number:,} whose key {reason}: {escape_for_message(abbreviate(names), 1000)}")
         withdrawn = past.find_withdrawn(manifest, lake_address, settings)
-        refused |= past.refuse_withdrawn(con, contents.rows, withdrawn)
-        if withdrawn:
+        refused |= dict.fromkeys(withdrawn.uris, "of a patient who has withdrawn")
+        if withdrawn.uris:
             warn(past.explain_withdrawn(withdrawn, "Their objects are not fetched; delete copies that are there."))
         job = Job(data, buckets, refused)
         total = manifest.about["counts"]["objects"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from warehouse.manifests.contents import connect
 from warehouse.manifests.files import abbreviate
 from warehouse.object_store.keys import parse_key
 from warehouse.settings import Settings, load_settings
-from warehouse.withdrawal import standing_list
+from warehouse.withdrawal import removal, standing_list
 from warehouse.withdrawal.digests import open_key
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from warehouse.manifests.manifest import Manifest
+    from warehouse.withdrawal.digests import Key
 
 _SQL = "manifests/past.sql"
+_BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,28 @@ class UsedBy:
     holdings: list[Holding]
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Who of a manifest has withdrawn or opted out, as far as it names them, and the URIs of their objects; `n_strays`
+    of these are filed under another patient, and name the one who has withdrawn by their content alone."""
+
+    patients: tuple[str, ...] = ()
+    uris: frozenset[str] = frozenset()
+    n_strays: int = 0
+
+
 def describe_patients(
     con: duckdb.DuckDBPyConnection, place: Location, manifest: Manifest, settings: Settings
 ) -> dict[str, Any]:
-    """The patients of a manifest as they are kept: by keyed digest."""
+    """The patients of a manifest as they are kept: by keyed digest. Those too whom only an object's content names."""
     key = open_key(con, place)
-    found = sorted(map(key.digest_patient, _list_patients(manifest, settings)))
+    strays = dict(con.execute(_read("strays")).fetchall())
+    with contextlib.closing(connect(settings, manifest.contents)) as own:
+        rows = manifest.contents.rows
+        names = {name for (name,) in own.execute(sql_files.fill(_read("patients"), rows=rows)).fetchall()}
+        query = sql_files.fill(_read("among"), rows=rows)
+        names |= {strays[uri] for (uri,) in own.execute(query, {"uris": [*strays]}).fetchall()}
+    found = sorted(map(key.digest_patient, names))
     return {"manifest": manifest.digest, "seal": manifest.seal, "patients": found}
 
 
@@ -73,17 +91,38 @@ def insert_patients(con: duckdb.DuckDBPyConnection, values: dict[str, Any]) -> N
 
 
 @explain_faults()
-def find_withdrawn(manifest: Manifest, lake_address: str, settings: Settings) -> tuple[str, ...]:
-    """The patients of a manifest who have withdrawn or opted out, according to a lake; none without a lake."""
+def find_withdrawn(manifest: Manifest, lake_address: str, settings: Settings) -> Withdrawn:
+    """What a manifest has of patients who have withdrawn or opted out, according to a lake; nothing without a lake.
+
+    Its rows may be somebody else's: keys count as well as the patients that they state, and what the lake knows of the
+    content of an object.
+    """
     place = parse_address(lake_address or settings.lake)
     if not store.exists(place):
-        return ()
+        return Withdrawn()
     with _open(place, settings) as con:
         digests, checks = standing_list.list_excluded(con)
         if not digests:
-            return ()
+            return Withdrawn()
         key = open_key(con, place, checks)
-    return tuple(sorted(key.find_patients(_list_patients(manifest, settings), digests)))
+        objects = removal.find_strays(con, key, digests)
+    with contextlib.closing(connect(settings, manifest.contents)) as con:
+        rows = manifest.contents.rows
+        texts = (text for (text,) in con.execute(sql_files.fill(_read("named"), rows=rows)).fetchall())
+        patients = sorted(key.find_patients(texts, digests))
+        query = sql_files.fill(_read("of_withdrawn"), rows=rows)
+        uris = {uri for (uri,) in con.execute(query, {"patients": patients}).fetchall()}
+        strays = _find_strays(con, rows, key, objects) - uris if objects else set()
+    return Withdrawn(tuple(patients), frozenset(uris | strays), len(strays))
+
+
+def _find_strays(con: duckdb.DuckDBPyConnection, rows: str, key: Key, objects: set[str]) -> set[str]:
+    """The URIs of the rows whose object has one of these digests."""
+    con.execute(sql_files.fill(_read("places"), rows=rows))
+    found = set()
+    while batch := con.fetchmany(_BATCH):
+        found |= {uri for uri, name in batch if key.digest_object(uri.removesuffix(f"/{name}"), name) in objects}
+    return found
 
 
 def leave_out_withdrawn(
@@ -97,26 +136,26 @@ def leave_out_withdrawn(
 
     rows = manifest.polars()
     withdrawn = find_withdrawn(manifest, lake_address, settings)
-    if not withdrawn:
+    if not withdrawn.uris:
         return rows
     warn(explain_withdrawn(withdrawn, "Their objects are left out."))
-    return rows.filter(~pl.col("patient_id").is_in(list(withdrawn)))
+    return rows.filter(~pl.col("uri").is_in([*withdrawn.uris]))
 
 
-def refuse_withdrawn(con: duckdb.DuckDBPyConnection, rows: str, patients: Sequence[str]) -> dict[str, str]:
-    """The URIs of their objects in a manifest's rows, and why these are not fetched."""
-    if not patients:
-        return {}
-    query = sql_files.fill(_read("of_withdrawn"), rows=rows)
-    found = con.execute(query, {"patients": list(patients)}).fetchall()
-    return {uri: "of a patient who has withdrawn" for (uri,) in found}
-
-
-def explain_withdrawn(patients: Sequence[str], advice: str) -> str:
+def explain_withdrawn(withdrawn: Withdrawn, advice: str) -> str:
     """One line on patients who have withdrawn."""
-    n = len(patients)
-    return f"WITHDRAWN: {n:,} {'patient has' if n == 1 else 'patients have'} withdrawn or opted out since: " \
-           f"{abbreviate(patients, 20)}. {advice}"  # fmt: skip
+    n, n_strays, parts = len(withdrawn.patients), withdrawn.n_strays, []
+    if n:
+        parts.append(
+            f"{n:,} {'patient has' if n == 1 else 'patients have'} withdrawn or opted out since: "
+            f"{abbreviate(withdrawn.patients, 20)}."
+        )
+    if n_strays:
+        parts.append(
+            f"{n_strays:,} {'object' if n_strays == 1 else 'objects'} filed under another patient "
+            f"{'is' if n_strays == 1 else 'are'} of one who has withdrawn or opted out."
+        )
+    return f"WITHDRAWN: {' '.join(parts)} {advice}"
 
 
 @explain_faults()
@@ -193,12 +232,6 @@ def _find_agreements(place: Location, settings: Settings) -> defaultdict[str, li
                 if isinstance(value, str) and value.startswith("sha256:") and event.about not in found[value]:
                     found[value].append(event.about)
     return found
-
-
-def _list_patients(manifest: Manifest, settings: Settings) -> list[str]:
-    with contextlib.closing(connect(settings, manifest.contents)) as con:
-        query = sql_files.fill(_read("patients"), rows=manifest.contents.rows)
-        return [patient for (patient,) in con.execute(query).fetchall()]
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from warehouse.access import log, vocabulary
 from warehouse.access.agreements import Agreement
 from warehouse.access.coverage import Cover
 from warehouse.access.enforcement import find_permit, log_refusal, log_release
+from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.rows import fetch_first
@@ -20,6 +21,7 @@ from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import parse_address
 from warehouse.manifests.past import leave_out_withdrawn
+from warehouse.manifests.registered import Standing, find_standing
 from warehouse.query.session import ALL_GROUPS, Session
 from warehouse.settings import Settings, load_settings
 
@@ -70,11 +72,33 @@ def permit_manifest(
         rows = leave_out_withdrawn(manifest, lake_address, settings, lambda _: None)
         patients = rows.get_column("patient_id").unique().to_list()
         counts = {kind: manifest.about["counts"][kind] for kind in ("objects", "images")}
-        if len(patients) < manifest.about["counts"]["patients"]:  # some have withdrawn: nothing of theirs is handed out
+        if rows.height < counts["objects"]:  # some have withdrawn: nothing of theirs is handed out
             counts = {"objects": rows.height}
         facts = {"digest": manifest.digest, "seal": manifest.seal, **counts, **settled}
         log_release(session.con, place, settings, name, what, patients, **facts)
         return found
+
+
+@explain_faults()
+def permit_question(manifest: Manifest, lake_address: str, settings: Settings) -> bool:
+    """Whether what a manifest's question answers now may be shown; False where its lake enforces agreements.
+
+    There only the question of a manifest that the register has may be asked again: another could be any question.
+    AccessRefusedError, which is logged, for such a one.
+    """
+    place = parse_address(lake_address or settings.lake)
+    if not store.exists(place) or not is_enforced(log.read_events(place, settings)):
+        return True
+    if find_standing(manifest, lake_address, settings) is not Standing.REGISTERED:
+        what = "chest manifest reproduce"
+        error = AccessRefusedError(
+            f"{what}: this lake lets rows leave only under an agreement, and its register does not have the manifest "
+            f"in {manifest.folder}, whose question could be any. Ask it yourself:  chest cohort run FILE.sql "
+            "--agreement ID"
+        )
+        log_refusal(place, settings, "", what, error)
+        raise error
+    return False
 
 
 def _was_released(events: Sequence[log.Event], agreement: Agreement, manifest: Manifest) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from warehouse.engine.faults import explain_faults
@@ -15,6 +15,7 @@ from warehouse.manifests.compare import Difference, compare_manifests
 from warehouse.manifests.document import to_utc
 from warehouse.manifests.export import write_files
 from warehouse.manifests.manifest import Manifest, open_manifest
+from warehouse.manifests.permit import permit_question
 from warehouse.manifests.rows import collect_rows
 from warehouse.manifests.tables import read_again
 from warehouse.manifests.verify import find_missing_patients
@@ -27,18 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """The outcome. `digest` is that of the new answer, `difference` how it differs."""
+    """The outcome. `digest` is that of the new answer, `difference` how it differs; where the lake enforces agreements,
+    only whether it does: without objects, numbers, and the digest of another answer."""
 
     digest: str
     is_same_csv: bool
     difference: Difference
     patients_gone: tuple[str, ...]
-    withdrawn: tuple[str, ...] = ()  # who are left out of the new answer
+    withdrawn: past.Withdrawn = field(default_factory=past.Withdrawn)  # who are left out of the new answer
 
     @property
     def holds(self) -> bool:
         """Whether the answer is the same, all its patients are still in the warehouse, and none has withdrawn."""
-        return self.difference.is_same and not self.patients_gone and not self.withdrawn
+        return self.difference.is_same and not self.patients_gone and not self.withdrawn.uris
 
 
 @explain_faults()
@@ -53,15 +55,18 @@ def reproduce(
     """Run a manifest's cohort again on the lake it was made from; `newest`: on any lake, at its newest snapshot.
 
     `tables` are the user's own that it was made with, by name; without them, the copies in its folder are read.
-    Raises ManifestError when the snapshot is gone, when the lake is another one, or when the manifest was altered.
+    Raises ManifestError when the snapshot is gone, when the lake is another one, or when the manifest was altered;
+    AccessRefusedError where the lake enforces agreements and its register does not have the manifest.
     """
     from warehouse.cohorts import parsing
     from warehouse.cohorts.answer import CohortAnswer
     from warehouse.cohorts.split import Split
 
+    settings = settings or load_settings()
     about, _ = manifest.about, manifest.contents  # all of it is checked before its SQL is run
+    is_shown = permit_question(manifest, lake_address, settings)
     with (
-        _open_session(manifest, lake_address, newest, settings or load_settings()) as wh,
+        _open_session(manifest, lake_address, newest, settings) as wh,
         files.open_temporary_folder() as folder,
     ):
         asked = wh.group(about["group"])
@@ -74,12 +79,15 @@ def reproduce(
         with contextlib.closing(collect_rows(answer, objects, folder, columns)) as rows:
             write_files(answer, rows, objects, folder, columns)
         again = open_manifest(folder)
+        difference = compare_manifests(manifest, again, settings)
+        if not is_shown:
+            difference = replace(difference, counts={}, objects=difference.objects.slice(0, 0))
         return Reproduction(
-            digest=again.digest,
+            digest=again.digest if is_shown or difference.is_same else "",
             is_same_csv=_find_csv_hash(manifest) == _find_csv_hash(again),
-            difference=compare_manifests(manifest, again, settings),
+            difference=difference,
             patients_gone=tuple(find_missing_patients(manifest, lake_address, settings)),
-            withdrawn=past.find_withdrawn(manifest, lake_address, settings or load_settings()),
+            withdrawn=past.find_withdrawn(manifest, lake_address, settings),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.cohorts.leaks import Leak
@@ -20,6 +20,7 @@ from warehouse.lake import location
 from warehouse.manifests import past, paths
 from warehouse.manifests.contents import connect
 from warehouse.manifests.manifest import Manifest
+from warehouse.manifests.past import Withdrawn
 from warehouse.manifests.registered import Standing, find_standing
 from warehouse.manifests.sides import find_leaks
 from warehouse.manifests.sources import resolve_sources
@@ -51,12 +52,12 @@ class VerificationResult:
     patients_gone: tuple[str, ...]  # no longer in the bucket or the lake
     standing: Standing | None = None  # its entry in the lake's register, if there is a lake
     leaks: tuple[Leak, ...] = ()  # what its label `split` has on two sides
-    withdrawn: tuple[str, ...] = ()  # patients who have withdrawn or opted out, if there is a lake
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)  # who has withdrawn or opted out, if there is a lake
 
     @property
     def holds(self) -> bool:
         """Whether all objects are present, unchanged and not superseded, and nothing is on two sides of a split."""
-        is_whole = not (self.problems.num_rows or self.patients_gone or self.leaks or self.withdrawn)
+        is_whole = not (self.problems.num_rows or self.patients_gone or self.leaks or self.withdrawn.uris)
         return is_whole and self.standing is not Standing.OTHER_ROWS
 
 
@@ -105,7 +106,7 @@ def verify(
             patients_gone=tuple(sorted(gone)),
             standing=standing,
             leaks=tuple(find_leaks(con, contents.rows, manifest.labels)),
-            withdrawn=past.find_withdrawn(manifest, lake_address, settings) if lake_address else (),
+            withdrawn=past.find_withdrawn(manifest, lake_address, settings) if lake_address else Withdrawn(),
         )
 
 

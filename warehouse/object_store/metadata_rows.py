@@ -57,7 +57,7 @@ def open_iceberg(location: str, name: str, settings: Settings) -> Table:
             "To read an Iceberg table, install pyiceberg:  pip install 'chest-data-warehouse[iceberg]'"
         ) from None
     place = location if "://" in location else Path(location).resolve().as_uri()
-    reading = ConfinedIO(place, _find_s3_properties(place, settings))
+    reading = ConfinedIO(place, _connect(place, settings))
     with _explaining(name):
         metadata = FromInputFile.table_metadata(reading.new_input(place))
         # Not StaticTable.from_metadata: properties of the table would replace ours.
@@ -74,26 +74,25 @@ def open_iceberg(location: str, name: str, settings: Settings) -> Table:
     return Table(name, as_of, [field.name for field in table.schema().fields], read)
 
 
-def _find_s3_properties(place: str, settings: Settings) -> dict[str, str]:
-    """The endpoint, region and keys that boto3 would use, as pyiceberg's properties."""
+def _connect(place: str, settings: Settings) -> Any:
+    """boto3's client for a table on S3; None for one in a folder."""
     if not place.startswith("s3://"):
-        return {}
+        return None
     if "@" in place.removeprefix("s3://").partition("/")[0]:
         raise UsageError(f"{place}: an address must not have a login. Give the keys by AWS_PROFILE.")
-    session = aws.create_session()
-    keys = aws.find_credentials(session, place)
-    if keys is None:
-        raise SourceError(f"{place}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in.")
-    found = {
-        "s3.endpoint": aws.find_endpoint(session),
-        "s3.region": session.region_name or "us-east-1",
-        "s3.access-key-id": keys.access_key,
-        "s3.secret-access-key": keys.secret_key,
-        "s3.session-token": keys.token or "",
-        "s3.connect-timeout": str(min(5.0, settings.request_seconds)),
-        "s3.request-timeout": str(settings.request_seconds),
-    }
-    return {name: value for name, value in found.items() if value}
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        session = aws.create_session()
+        if aws.find_credentials(session, place) is None:
+            raise SourceError(
+                f"{place}: no AWS credentials were found. Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in."
+            )
+        config = Config(signature_version="s3v4", **aws.client_timeouts(settings))
+        return session.client("s3", region_name=session.region_name or "us-east-1", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise SourceError(f"{place}: {aws.to_one_line(error)} Check the AWS settings.") from None
 
 
 def open_parquet(place: str, settings: Settings) -> Table:

@@ -147,7 +147,10 @@ def _find_metadata(arn: str, settings: Settings) -> str:
         ) from None
     if not answer.get("metadataLocation"):
         raise SourceError(f"{arn} has no data yet. Wait until S3 has filled it.")
-    return str(answer["metadataLocation"])
+    place = str(answer["metadataLocation"])
+    if not re.match("s3://[^/]", place):  # from a server that would have this machine read its own files
+        raise SourceError(f"{arn} is not on S3, according to the server. Check AWS_ENDPOINT_URL.")
+    return place
 
 
 def _check_table(table: metadata_rows.Table) -> None:

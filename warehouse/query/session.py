@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
 
 #: What reads other snapshots than that of the session.
-_OLDER = re.compile(r"\bat(?:\s|--[^\n]*\n|/\*.*?\*/)*\(|ducklake_table_", re.IGNORECASE | re.DOTALL)
+_OLDER = re.compile(
+    r"\bat(?:\s|--[^\n]*\n|/\*.*?\*/)*\(|ducklake_table_|table_(?:changes|insertions|deletions)",
+    re.IGNORECASE | re.DOTALL,
+)
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+
+import duckdb
 
 from warehouse.access import log
 from warehouse.access.naming import refuse_names
@@ -13,19 +14,20 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
-from warehouse.errors import RemovalsError, UsageError
+from warehouse.errors import LakeError, RemovalsError, UsageError
 from warehouse.lake import store, waiting
+from warehouse.lake.listed_files import list_files
 from warehouse.lake.location import Location
 from warehouse.lake.read_copy import drop_read_copy
+from warehouse.lake.stored_files import open_storage
 from warehouse.settings import Settings
 from warehouse.withdrawal import matching, recording, standing_list
 from warehouse.withdrawal.digests import Key, open_key
 from warehouse.withdrawal.standing_list import Entry
 
-if TYPE_CHECKING:
-    import duckdb
-
 _SQL = "withdrawal/standing_list.sql"
+#: Where the files of the list are, below the data path.
+_FILES = "access/withdrawals/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,39 @@ def give_back(place: Location, settings: Settings, patients: Sequence[str], reas
         return [_Change("returned", digest, reason) for digest in held]
 
     return _apply(place, settings, patients, plan)
+
+
+@explain_faults()
+def put_back(place: Location, settings: Settings) -> int:
+    """Put patients on the list again who were put on it after the backup that a lake was restored from: what they are
+    named in is still among the lake's files, though no snapshot has it. Returns how many.
+
+    Only what excludes a patient counts: whoever was given back, or permitted, after the backup has to be again.
+    LakeError if such a file cannot be read.
+    """
+    with waiting.open_writer(place, settings) as con:
+        listed = {file.path for file in list_files(con, place)}
+        found = [name for name in open_storage(place, settings).list_files() if name.startswith(_FILES)]
+        paths = [place.data_path + name for name in found if name.endswith(".parquet") and name not in listed]
+        if not paths:
+            return 0
+        query = sql_files.fill(
+            sql_files.read_statements(_SQL)["unlisted"], files=f"[{', '.join(map(sql_files.literal, paths))}]"
+        )
+        try:
+            rows = con.execute(query).fetchall()
+        except duckdb.Error:
+            raise LakeError(
+                f"{len(paths):,} files of the standing list ({paths[0]}) are of after the backup and cannot be read. "
+                "Withdraw those again who withdrew since:  chest withdraw"
+            ) from None
+        excluded, checks = standing_list.list_excluded(con)
+        key = open_key(con, place, checks | {row[3] for row in rows})
+        changes = [_Change(action, digest, reason) for digest, action, reason, _ in rows if digest not in excluded]
+        if changes:
+            drop_read_copy(place)
+            _commit(con, key, changes)
+        return len(changes)
 
 
 def record_purge(con: duckdb.DuckDBPyConnection, key: Key, digests: Iterable[str], certificate: str = "") -> int:

@@ -104,6 +104,17 @@ def find_live(con: duckdb.DuckDBPyConnection, key: Key, names: dict[str, str]) -
     return [Withheld(*place, n_objects=n, bytes=sums[place]) for place, n in counts.items()]
 
 
+def find_strays(con: duckdb.DuckDBPyConnection, key: Key, digests: set[str]) -> set[str]:
+    """The digests of objects of excluded patients that only their content gives away: those that are recorded, and
+    those that the newest state of an attached lake still has."""
+    found = {one.object for one in read_all_withheld(con) if one.object and one.digest in digests}
+    history = store.list_snapshots(con)
+    if not standing_list.is_applied(history, history[-1].number):
+        names = key.find_patients(matching.list_names(con), digests)
+        found |= {one.object for one in find_live(con, key, names) if one.object} if names else set()
+    return found
+
+
 def record_live(con: duckdb.DuckDBPyConnection, key: Key, digests: set[str]) -> None:
     """Record how many live objects these patients have, before their rows are purged; by a commit of the list."""
     names = key.find_patients(matching.list_names(con), digests)
@@ -113,7 +124,7 @@ def record_live(con: duckdb.DuckDBPyConnection, key: Key, digests: set[str]) -> 
 
 
 def read_all_withheld(con: duckdb.DuckDBPyConnection) -> list[Withheld]:
-    """What is recorded of all sources; on a writer."""
+    """What is recorded of all sources, at the newest state."""
     return [Withheld(**row) for row in fetch_dicts(con.execute(_read("all")))]
 
 

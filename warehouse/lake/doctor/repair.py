@@ -25,12 +25,14 @@ from warehouse.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was found, what was done about it, and what is left. `to_load` if a refresh has to load rows again."""
+    """What was found, what was done about it, and what is left. `to_load` if a refresh has to load rows again;
+    `is_restored` if the catalogue is that of a backup, which lacks what came later."""
 
     before: Report
     done: tuple[str, ...]
     after: Report
     to_load: bool
+    is_restored: bool = False
 
 
 @explain_faults()
@@ -73,7 +75,7 @@ def repair(
             to_load = False
         done += _remove_leftovers(place, left_over)
         after = examine_place(place, settings, progress, is_locked=True) if done or not before.is_healthy else before
-    return Repaired(before, tuple(done), after, to_load)
+    return Repaired(before, tuple(done), after, to_load, is_restored)
 
 
 def _repair_files(
