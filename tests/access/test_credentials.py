@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -25,7 +27,15 @@ import warehouse
 from warehouse.access import log, policy, vocabulary
 from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake.location import parse_address
-from warehouse.manifests.presigning import LONGEST, Signer, compute_end, format_length, parse_length
+from warehouse.manifests.presigning import (
+    LONGEST,
+    Address,
+    Signer,
+    compute_end,
+    format_length,
+    parse_length,
+    render_addresses,
+)
 from warehouse.settings import Settings, load_settings
 
 BUCKET = "chest-agreed"
@@ -284,6 +294,30 @@ def test_other_programs_can_fetch(here: Chest, folder: Path, lake: str, tmp_path
     text = (tmp_path / name).read_text()
     assert text.startswith(first)
     assert "training/PatA/" in text.splitlines()[1]
+
+
+@pytest.mark.parametrize("key", [".bashrc", "a/.git/config", "../b", "/b", "a//b", "C:b", ".chest/lock", "a\nurl = x"])
+def test_other_programs_write_no_key_that_is_hidden_or_leads_elsewhere(key: str) -> None:
+    """A manifest of somebody else chooses its keys, and the bytes of its bucket."""
+    given = Address(key, "dcm", 1, "etag", "https://host/b")
+    for form in ("curl", "aria2"):
+        with pytest.raises(UsageError, match="cannot be a path"):
+            list(render_addresses(iter([given]), form, NOW))
+    assert len(list(render_addresses(iter([given]), "csv", NOW))) == 2
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_writes_below_a_folder_alone(
+    here: Chest, folder: Path, lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = here("manifest", "presign", folder, "-o", tmp_path / "a.curl", "--lake", lake)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    command = done.stderr.partition("To fetch:  ")[2].partition(",")[0].split()
+    assert command[0] == "curl"
+    subprocess.run([*command, "-s"], check=True)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["data"]
+    assert [path.name for path in (tmp_path / "work/data/training").iterdir()] == ["PatA"]
 
 
 def test_no_address_outlives_the_agreement(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:

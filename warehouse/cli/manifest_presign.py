@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FORMS = {
     ".csv": ("csv", "a column url"),
     ".aria2": ("aria2", "aria2c -i {file} -d DATA"),
-    ".curl": ("curl", "curl --create-dirs --fail -K {file}"),
+    ".curl": ("curl", "curl --create-dirs --fail -K {file}, into a folder data"),
 }
 
 

@@ -15,11 +15,14 @@ from urllib.parse import quote
 
 from warehouse import aws
 from warehouse.errors import AccessRefusedError, SourceError, UsageError
+from warehouse.manifests import paths
 from warehouse.object_store.s3 import is_spellable
 
 #: The longest that Signature Version 4 allows; the shortest that is of any use.
 LONGEST = timedelta(days=7)
 _SHORTEST = timedelta(minutes=1)
+#: The folder below which a list for curl has its files: curl writes into the working directory, aria2c where -d says.
+_CURL_FOLDER = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +154,19 @@ def render_addresses(addresses: Iterator[Address], form: str, end: datetime) -> 
             cells = (each.key, each.object, str(each.size), each.etag, f"{end:%Y-%m-%dT%H:%M:%SZ}", each.url)
             yield ",".join(map(_quote_cell, cells)) + "\n"
             continue
-        if not is_spellable(each.key) or each.key.startswith("/") or '"' in each.key or "\\" in each.key:
+        if not _may_be_written(each.key):
             raise UsageError(f"The key {quote(each.key)} cannot be a path. Write a .csv, which has addresses alone.")
-        yield f"{each.url}\n  out={each.key}\n" if form == "aria2" else f'url = "{each.url}"\noutput = "{each.key}"\n'
+        if form == "aria2":
+            yield f"{each.url}\n  out={each.key}\n"
+        else:
+            yield f'url = "{each.url}"\noutput = "{_CURL_FOLDER}/{each.key}"\n'
+
+
+def _may_be_written(key: str) -> bool:
+    """Whether another program may write an object to the path of its key: a manifest of somebody else may name one
+    that is read as settings or run (`.bashrc`)."""
+    is_hidden = key.startswith(".") or "/." in key
+    return is_spellable(key) and paths.is_safe(key) and not is_hidden and not set(key) & set('"\\')
 
 
 def _quote_cell(text: str) -> str:
