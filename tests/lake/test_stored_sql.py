@@ -17,7 +17,7 @@ from conftest import Chest, write_objects
 import warehouse
 from warehouse.engine.connections import open_connection
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import store
+from warehouse.lake import connection, store
 from warehouse.lake.location import parse_address
 from warehouse.lake.stored_sql import OF_DUCKDB
 from warehouse.settings import Settings
@@ -411,3 +411,50 @@ def test_views_of_one_s_own_that_compute_are_read(lake: Path, here: Chest) -> No
             "b from lake.core.clinical, range(2) as r(b)"
         )
     assert here("sql", "select count(*) from clinical", "--lake", lake).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        '{"published": true, "a": ' + "[" * 100_000,
+        '{"published": true, "a": ' + "[" * 200 + "]" * 200 + "}",
+        '{"published": true, "withdrawals": 1e400}',
+        '{"published": true, "withheld": "x"}',
+        '{"upkeep": [1]}',
+        '{"blocked": 5}',
+        '{"blocked": [{}]}',
+        "[]",
+    ],
+)
+def test_the_info_of_a_commit_that_is_not_ours_is_none(info: str, lake: Path, here: Chest) -> None:
+    newest = warehouse.open(str(lake)).snapshot.number
+    change(lake, "update ducklake_snapshot_changes set commit_extra_info = ? where snapshot_id = ?", info, newest)
+    for words in (["sql", "select 1"], ["status"], ["maintain"], ["doctor"], ["access", "list"]):
+        done = here(*words, "--lake", lake)
+        assert (done.returncode in (0, 2), "Traceback" in done.stderr) == (True, False), (words, done.stderr)
+
+
+@pytest.mark.parametrize("mark", ["[" * 3_000, '{"lake": "x", "snapshot": 1e400}', '{"lake": 1, "snapshot": [1]}'])
+def test_a_mark_of_any_text_is_one_line(mark: str, lake: Path, here: Chest) -> None:
+    (lake / "data/lake.json").write_text(mark)
+    (lake.parent / "bucket").mkdir()
+    for words in (["refresh", lake.parent / "bucket"], ["maintain"], ["doctor"], ["doctor", "--repair"]):
+        done = here(*words, "--lake", lake)
+        assert (done.returncode in (1, 2), "Traceback" in done.stderr) == (True, False), (words, done.stderr)
+        assert "does not state which lake its files belong to" in " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("depth", [500, 5_000])
+def test_json_in_the_rows_of_a_lake_is_one_line(depth: int, lake: Path, here: Chest) -> None:
+    text = "[" * depth + "]" * depth
+    with contextlib.closing(connection.connect(Settings(), parse_address(str(lake)))) as con:
+        connection.attach(con, parse_address(str(lake)))
+        con.execute("insert into ops.manifests (digest, parameters, created_at) values ('d', ?, now())", [text])
+        con.execute(
+            "insert into access.events by name select 1 as number, now() as at, 'x' as event, ? as body, '' as hash, "
+            "'' as previous_hash, '' as about, '' as actor, '' as role",
+            [text],
+        )
+    for words in (["manifest", "list"], ["access", "list"], ["access", "verify"], ["sql", "select 1"], ["status"]):
+        done = here(*words, "--lake", lake)
+        assert (done.returncode in (0, 1, 2), "Traceback" in done.stderr) == (True, False), (words, done.stderr)

@@ -22,6 +22,7 @@ import duckdb
 
 from warehouse.access import vocabulary
 from warehouse.engine import sql_files
+from warehouse.engine.json_values import parse_json
 from warehouse.engine.messages import first_line
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
@@ -74,7 +75,7 @@ class Event:
     def body(self) -> dict[str, Any]:
         """The body, parsed; {} where it is no JSON object, which `verify_chain` reports."""
         try:
-            found = json.loads(self.text)
+            found = parse_json(self.text)
         except (TypeError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -78,9 +78,10 @@ def _run() -> int:
 
 
 def _explain_fault(error: Exception) -> str:
-    """One line on a DuckDB error with an external cause (a damaged file, a full disk, too little memory), else ""."""
+    """One line on an error with an external cause (a damaged file, a full disk, too little memory, what is nested too
+    deeply), else ""."""
     duckdb = sys.modules.get("duckdb")  # already imported, if DuckDB raised it
-    if not isinstance(error, MemoryError) and (duckdb is None or not isinstance(error, duckdb.Error)):
+    if not isinstance(error, MemoryError | RecursionError) and (duckdb is None or not isinstance(error, duckdb.Error)):
         return ""
     from warehouse.engine.faults import explain_fault
 

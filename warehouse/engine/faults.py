@@ -33,7 +33,7 @@ def explain_faults() -> Iterator[None]:
     """
     try:
         yield
-    except (duckdb.Error, MemoryError) as error:
+    except (duckdb.Error, MemoryError, RecursionError) as error:
         if line := explain_fault(error):
             raise LakeError(line) from error
         raise
@@ -47,7 +47,9 @@ def require_lake(error: Exception) -> None:
 
 
 def explain_fault(error: Exception) -> str:
-    """A duckdb.Error or MemoryError in one line; "" for a bug in the program."""
+    """A duckdb.Error, MemoryError or RecursionError in one line; "" for a bug in the program."""
+    if isinstance(error, RecursionError):
+        return f"Something that was read is nested too deeply: nothing that chest writes is. {EXAMINE}"
     if shortage := explain_shortage(error):
         return shortage
     if damage := explain_damage(error):

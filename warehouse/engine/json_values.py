@@ -1,4 +1,5 @@
-"""Converts what DuckDB returns for JSON and for cells of CSV: the same on the command line and in the service."""
+"""JSON: reads texts of somebody else, and converts what DuckDB returns for JSON and for cells of CSV, the same on the
+command line and in the service."""
 
 from __future__ import annotations
 
@@ -14,6 +15,30 @@ from warehouse.text import escape_json
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+
+#: Far more than any text of ours is nested; Python's own limit depends on where it is read.
+_MOST_DEEP = 100
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that somebody else may have written; ValueError if it is none, or nested deeper than ours ever is."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level, depth = [found], 0
+    while level := [inner for value in level for inner in _list_inner(value)]:
+        depth += 1
+        if depth > _MOST_DEEP:
+            raise ValueError("it is nested too deeply")
+    return found
+
+
+def _list_inner(value: object) -> Iterable[object]:
+    """What is nested in a value, of what may have more in it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (each for each in inner if isinstance(each, dict | list))
 
 
 def to_json_value(value: object) -> Any:

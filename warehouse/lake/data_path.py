@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import duckdb
 
 from warehouse.engine import sql_files
+from warehouse.engine.json_values import parse_json
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import LakeError
 from warehouse.filesystem import below
@@ -232,9 +233,9 @@ def _parse_mark(where: str, text: str | None) -> tuple[str, int] | None:
     try:
         if text is None:
             return None
-        mark = json.loads(text)
+        mark = parse_json(text)
         return str(mark["lake"]), int(mark["snapshot"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise LakeError(
             f"{where} does not state which lake its files belong to. If they belong to this catalogue, remove it."
         ) from None

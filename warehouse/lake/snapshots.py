@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 import duckdb
 
 from warehouse.catalog import check_rules
+from warehouse.engine.json_values import parse_json
 from warehouse.engine.sql_files import identifier
 from warehouse.errors import LakeError, UsageError
 from warehouse.lake.location import Location
@@ -23,6 +23,9 @@ METADATA = f"__ducklake_metadata_{ALIAS}"
 #: Commits that publish nothing have one of these in their info: a manifest, an event of access, what was released, the
 #: standing list of withdrawals, checksums of files; that checks blocked a refresh; the same rows in other files.
 _QUIET = {"manifest", "access", "released", "withdrawals", "files", "blocked", "upkeep"}
+
+#: What in it is a number: versions of the standing list of withdrawals, and what a refresh brought.
+_NUMBERS = ("withdrawals", "withheld", "added", "changed", "removed", "images", "clinical", "rejected")
 
 
 def find_catalogue(location: Location, database: str = METADATA) -> str:
@@ -129,10 +132,21 @@ def has_newest_schema(history: list[Snapshot], wanted: int | None) -> bool:
 def parse_info(text: str | None) -> dict[str, Any]:
     """The extra info of a commit; empty if it is not that of one of our commits."""
     try:
-        info = json.loads(text or "{}")
+        info = parse_json(text or "{}")
     except ValueError:
         return {}
-    return info if isinstance(info, dict) else {}
+    return info if isinstance(info, dict) and _is_of_ours(info) else {}
+
+
+def _is_of_ours(info: dict[str, Any]) -> bool:
+    """Whether what the info of our commits has is of the types that it has there: a lake may be somebody else's."""
+    blocked = info.get("blocked", [])
+    return (
+        all(isinstance(info.get(name, 0), int) for name in _NUMBERS)
+        and isinstance(info.get("upkeep", ""), str)
+        and isinstance(blocked, list)
+        and all(isinstance(one, dict) and isinstance(one.get("rows"), int) and "check" in one for one in blocked)
+    )
 
 
 #: The advice for blocked publishing.

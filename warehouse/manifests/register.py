@@ -12,7 +12,8 @@ import duckdb
 
 from warehouse.engine import limits
 from warehouse.engine.faults import explain_faults
-from warehouse.engine.messages import first_line
+from warehouse.engine.json_values import parse_json
+from warehouse.engine.messages import EXAMINE, first_line
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.engine.sql_files import identifier
@@ -143,15 +144,20 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
         if not fetch_first(con.execute(there)):
             return []
         rows = con.execute("from ops.manifests order by created_at desc, digest").to_arrow_table().to_pylist()
-    return [
-        {
-            **row,
-            "parameters": json.loads(row["parameters"] or "{}"),
-            "split": json.loads(row.get("split") or "null"),
-            "tables": json.loads(row.get("tables") or "[]"),
-        }
-        for row in rows
-    ]
+    try:
+        return [
+            {
+                **row,
+                "parameters": parse_json(row["parameters"] or "{}"),
+                "split": parse_json(row.get("split") or "null"),
+                "tables": parse_json(row.get("tables") or "[]"),
+            }
+            for row in rows
+        ]
+    except ValueError as error:
+        raise LakeError(
+            f"The register of manifests of {place.name} has JSON that cannot be read: {error}. {EXAMINE}"
+        ) from None
 
 
 def find_state(entry: dict[str, Any], newest: Session) -> str:
