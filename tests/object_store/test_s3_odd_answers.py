@@ -4,10 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 from conftest import start_lake
 from faulty import Fault, Faulty, serve_faulty
+from inventories import inventory_address, write_inventory
+from metadata_tables import build_rows, write_parquet
 from servers import S3
 
 import warehouse
@@ -15,6 +18,8 @@ from warehouse.errors import SourceError
 from warehouse.manifests.download_job import Wanted
 from warehouse.manifests.loading.reading import Failed, read_object
 from warehouse.object_store.base import Facts, ReadFailure
+from warehouse.object_store.inventory import InventoryBucket
+from warehouse.object_store.metadata_tables import MetadataTableBucket
 from warehouse.object_store.s3 import S3Bucket
 from warehouse.settings import Settings
 
@@ -95,6 +100,27 @@ def test_a_body_without_end_is_not_read_to_its_end(key: str, is_stated: bool, od
         with pytest.raises(SourceError, match="more bytes than the server stated"):
             list(content.chunks)
         assert answer.sent < FEW
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.checksum", ".csv.gz"])
+def test_a_file_of_an_inventory_without_end_is_not_read_to_its_end(name: str, server: S3, odd: Faulty) -> None:
+    write_inventory(server, "odd", "CSV")
+    answer = Endless()
+    odd.fail(answer, when=lambda path: path.partition("?")[0].endswith(name))
+    with pytest.raises(SourceError, match=r"more than 16 MB|more bytes than the server stated"):
+        list(InventoryBucket("s3://odd", Settings(), inventory_address("odd")).listing())
+    assert 0 < answer.sent < FEW
+
+
+def test_a_table_without_end_is_not_read_to_its_end(server: S3, odd: Faulty, tmp_path: Path) -> None:
+    write_parquet(build_rows(server, "odd"), tmp_path)
+    server.put("odd-tables", {"part.parquet": (tmp_path / "part-0.parquet").read_bytes()})
+    (listed,) = [row for batch in S3Bucket("s3://odd-tables", Settings()).listing() for row in batch.to_pylist()]
+    answer = Endless(listed["etag"])
+    odd.fail(answer, when=lambda path: "list-type" not in path and path.partition("?")[0].endswith(".parquet"))
+    with pytest.raises(SourceError, match="more bytes than the server stated"):
+        MetadataTableBucket("s3://odd", Settings(), "s3://odd-tables/*.parquet")
+    assert 0 < answer.sent < FEW
 
 
 def answer_with_headers(**headers: str | None) -> Fault:

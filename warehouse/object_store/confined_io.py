@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyiceberg.io import InputStream
 
 _S3 = ("s3", "s3a", "s3n")
+#: Bytes that are read at once: more than a file of metadata has, or a column of a row group.
+_MOST_BYTES = 1 << 30
 
 
 class ConfinedIO(PyArrowFileIO):
@@ -124,6 +126,8 @@ class _Reader(io.RawIOBase):
         stop = self._size if size < 0 else min(self._at + size, self._size)
         if stop <= self._at:
             return b""
+        if stop - self._at > _MOST_BYTES:
+            raise OSError(f"s3://{self._bucket}/{self._key} is too large to be read at once")
         source = f"s3://{self._bucket}"
         content = s3_boto3.stream(self._client, self._bucket, self._key, source, self._at, stop)
         if not isinstance(content, ReadFailure):

@@ -23,6 +23,7 @@ from warehouse.filesystem import files
 from warehouse.object_store import inventory_files
 from warehouse.object_store.base import ReadFailure, listing_schema
 from warehouse.object_store.s3 import S3Bucket
+from warehouse.object_store.s3_reading import read_at_most, require_length
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,17 +37,19 @@ _DATED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}Z")
 _MOST_AHEAD = timedelta(hours=1)
 #: How many of the newest inventories are searched for a complete one.
 _LOOK_BACK = 10
+#: Bytes of a manifest.json, which has some hundred for each of its files.
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """A complete inventory: its bucket, time and files (key, MD5); `notes` about newer ones."""
+    """A complete inventory: its bucket, time and files (key, MD5, size, -1 if not stated); `notes` about newer ones."""
 
     bucket: str
     taken_at: datetime
     format: str
     columns: list[str]
-    files: list[tuple[str, str]]
+    files: list[tuple[str, str, int]]
     notes: tuple[str, ...] = ()
 
 
@@ -148,7 +151,7 @@ def _check_manifest(store: S3Bucket, name: str, text: bytes, source_bucket: str,
             datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC),
             str(manifest["fileFormat"]),
             inventory_files.read_columns(str(manifest["fileFormat"]), str(manifest["fileSchema"])),
-            [(str(file["key"]), str(file["MD5checksum"])) for file in manifest["files"]],
+            [(str(file["key"]), str(file["MD5checksum"]), int(file.get("size", -1))) for file in manifest["files"]],
             notes,
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError) as error:
@@ -197,7 +200,10 @@ def _read_small(store: S3Bucket, key: str) -> bytes | None:
         if content.reason.startswith("vanished"):
             return None
         raise SourceError(f"{store.source}/{key}: {content.reason}. Ask for s3:GetObject on the inventory.")
-    return b"".join(bytes(chunk) for chunk in content.chunks)
+    found = read_at_most(content.chunks, _MOST_BYTES)
+    if len(found) > _MOST_BYTES:
+        raise SourceError(f"{store.source}/{key} has more than {_MOST_BYTES >> 20} MB. Check CHEST_INVENTORY.")
+    return found
 
 
 def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatch]:
@@ -209,10 +215,10 @@ def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatc
     root = f"{store.source.removeprefix('s3://').partition('/')[2]}/"
     with files.open_temporary_folder() as folder:
         path = folder / "part"
-        for place, (key, md5) in enumerate(inventory.files, 1):
+        for place, (key, md5, size) in enumerate(inventory.files, 1):
             of = f"{len(inventory.files)} of the inventory of {inventory.taken_at:%Y-%m-%d %H:%M}"
             which = f"{store.source}: file {place} of {of}"
-            _fetch(store, key.removeprefix(root), md5, path, which)
+            _fetch(store, key.removeprefix(root), md5, size, path, which)
             try:
                 yield from inventory_files.read_rows(path, inventory.format, inventory.columns)
             except inventory_files.list_format_errors() as error:
@@ -220,13 +226,13 @@ def stream_rows(store: S3Bucket, inventory: Inventory) -> Iterator[pa.RecordBatc
                 raise SourceError(f"{which} cannot be read: {words}. Nothing was changed.") from None
 
 
-def _fetch(store: S3Bucket, key: str, md5: str, path: Path, which: str) -> None:
+def _fetch(store: S3Bucket, key: str, md5: str, size: int, path: Path, which: str) -> None:
     content = store.stream(key)
     if isinstance(content, ReadFailure):
         raise SourceError(f"{which}: {content.reason}. Wait for the next inventory, or unset CHEST_INVENTORY.")
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("wb") as file:
-        for chunk in content.chunks:
+        for chunk in content.chunks if size < 0 else require_length(content.chunks, size, which):
             digest.update(chunk)
             file.write(chunk)
     if digest.hexdigest() != md5.lower():

@@ -22,6 +22,7 @@ from warehouse.filesystem import files
 from warehouse.object_store.base import Bucket, ReadFailure, listing_schema
 from warehouse.object_store.inventory_files import to_utc
 from warehouse.object_store.opening import open_bucket
+from warehouse.object_store.s3_reading import require_length
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,28 +110,28 @@ def open_parquet(place: str, settings: Settings) -> Table:
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         for row in found:
-            with _fetch(bucket, row["key"], row["etag"]) as file:
+            with _fetch(bucket, row) as file:
                 yield from file.iter_batches(_BATCH, columns=[*columns])
 
-    with _fetch(bucket, found[0]["key"], found[0]["etag"]) as first:
+    with _fetch(bucket, found[0]) as first:
         return Table(place, as_of, first.schema_arrow.names, read)
 
 
 @contextlib.contextmanager
-def _fetch(bucket: Bucket, key: str, etag: str) -> Iterator[Any]:
-    """Fetch a Parquet file and open it."""
+def _fetch(bucket: Bucket, listed: dict[str, Any]) -> Iterator[Any]:
+    """Fetch a Parquet file, as it was listed, and open it."""
     from pyarrow import parquet
 
-    name = f"{bucket.source}/{key}"
+    name = f"{bucket.source}/{listed['key']}"
     with files.open_temporary_folder() as folder, _explaining(name):
-        content = bucket.stream(key)
+        content = bucket.stream(listed["key"])
         if isinstance(content, ReadFailure):
             raise SourceError(f"{name}: {content.reason}. Nothing was changed.")
-        if content.etag != etag:
+        if content.etag != listed["etag"]:
             raise SourceError(f"{name} changed while it was read. Nothing was changed in the lake; run it again.")
         path = folder / "part"
         with path.open("wb") as file:
-            for chunk in content.chunks:
+            for chunk in require_length(content.chunks, listed["size"], name):
                 file.write(chunk)
         with parquet.ParquetFile(path) as opened:
             yield opened
