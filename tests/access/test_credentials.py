@@ -201,6 +201,8 @@ def test_grants_are_for_each_prefix() -> None:
         "training/Y/*",
     ]
     assert {grant["Permission"] for grant in made} == {"READ"}
+    with pytest.raises(UsageError, match="has a \\*"):
+        policy.list_grants({"a": ["training/X/", "training/*/"]}, "arn:aws:iam::1:role/r")
 
 
 def test_prefixes_are_those_of_both_layouts() -> None:

@@ -157,8 +157,11 @@ def find_longest(*, is_of_bucket: bool = False) -> int:
 def list_grants(prefixes: Mapping[str, Sequence[str]], grantee: str) -> list[dict[str, Any]]:
     """The grants of S3 Access Grants for prefixes: what `aws s3control create-access-grant` is given, one by one.
 
-    A grant has no end of its own: that is in the policy of the role of its location.
+    A grant has no end of its own: that is in the policy of the role of its location. UsageError for a prefix with a
+    `*`, of which a grant cannot say that it stands for itself: a patient of that name would be all patients.
     """
+    if odd := next((prefix for below in prefixes.values() for prefix in below if "*" in prefix), ""):
+        raise UsageError(f"No grant is for {odd!r} alone, because it has a *. Leave these objects out of the manifest.")
     return [
         {
             "AccessGrantsLocationConfiguration": {"S3SubPrefix": f"{prefix}*"},
