@@ -219,6 +219,40 @@ def test_a_cohort_of_ones_own_needs_an_agreement_even_for_rounded_counts(run: An
     assert not _NAMES.findall(text)
 
 
+@pytest.mark.parametrize("name", [name for name in ROUNDED if ROUNDED[name][0].startswith("covid_risk")])
+def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> None:
+    """What those who may see counts alone cannot ask of the service either: each finds an exact number, or a patient."""
+    words = ROUNDED[name][0]
+    naming = words.replace("covid_risk", "prior_data", 1)
+    for more in (
+        f"{words} --suppress 6",
+        f"{naming} --param patients=PatA --param patients=PatB",
+        f"{naming} --param patients=PatA",
+        f"{words.replace('covid_risk', 'external_validation', 1)} --param centres=a --param centres=b",
+        f"{words.replace('covid_risk', 'teaching_set', 1)} --param draw=2",
+    ):
+        code, text, _ = run(name, more)
+        is_examined = name == "cohort lint" and "Without --agreement ID" in text
+        assert (code, "only under an agreement" in text) == (1, True) or is_examined, (more, text)
+        assert not _NAMES.findall(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("table1", "--by swab_date"), ("confounders", "--label DAYS_FROM_SWAB"), ("split", "--balance sex,swab_date")],
+)
+def test_groups_that_may_be_one_patient_need_an_agreement(run: Any, name: str, words: str) -> None:
+    code, text, _ = run(f"cohort {name}", f"covid_risk {words}")
+    assert (code, "only under an agreement" in text) == (1, True), text
+
+
+@pytest.mark.parametrize("words", ["report -o TMP/report.html --suppress 6", "check --suppress 6"])
+def test_overviews_have_one_base_of_rounding(run: Any, words: str) -> None:
+    name, _, more = words.partition(" ")
+    code, text, files = run(name, more)
+    assert (code, files, "only under an agreement" in text) == (1, [], True), text
+
+
 def test_a_cohort_of_ones_own_is_examined_without_the_lake(run: Any) -> None:
     code, text, _ = run("cohort lint", "FAILING")
     assert (code, "Without --agreement ID: possible leakage is listed, not counted" in text) == (0, True), text

@@ -58,8 +58,9 @@ def check(
     if list_:
         _show_list(wanted, form)
         return
+    leaves = options.is_exact(suppress) and bool(name or suppress)  # the overview is rounded where it has to be
     with options.open_session(
-        lake, as_of, snapshot, group, unpublished=unpublished, agreement=agreement, leaves=bool(name) and not suppress
+        lake, as_of, snapshot, group, unpublished=unpublished, agreement=agreement, leaves=leaves
     ) as warehouse:
         options.log_release(warehouse, check=name)
         suppress = suppress or options.find_base(warehouse)

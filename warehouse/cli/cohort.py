@@ -216,9 +216,9 @@ def lint(
             is_there = exists(location.parse_address(lake))
             if is_there and not needed:
                 with options.open_session(
-                    lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+                    lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress)
                 ) as warehouse:
-                    if needs_permit(warehouse, name):
+                    if needs_permit(warehouse, name, given):
                         needed = ["--agreement ID"]
                     else:
                         asked = prepare(warehouse, name, param, table)

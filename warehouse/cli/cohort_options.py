@@ -11,7 +11,7 @@ from warehouse.cli.output import print_note
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from warehouse.cohorts import CohortAnswer
     from warehouse.cohorts.tables import Table
@@ -41,24 +41,38 @@ def prepare(warehouse: Session, name: str, param: list[str] | None, table: list[
     """Prepare a cohort with its parameters and tables; a note shows the types of each table."""
     from warehouse import cohorts
 
-    require_permit(warehouse, name)
-    asked = cohorts.CohortAnswer.prepare(warehouse, name, parse_parameters(param), parse_tables(table))
+    given = parse_parameters(param)
+    require_permit(warehouse, name, given)
+    asked = cohorts.CohortAnswer.prepare(warehouse, name, given, parse_tables(table))
     note_tables(asked.tables)
     return asked
 
 
-def needs_permit(warehouse: Session, name: str) -> bool:
+def needs_permit(warehouse: Session, name: str, given: Mapping[str, object]) -> bool:
     """Whether a cohort is one's own, on a lake that enforces agreements, without any: whoever writes a question decides
-    what a count, a label or an error discloses."""
+    what a count, a label or an error discloses. So does whoever names patients, or puts numbers or sums together."""
     from warehouse.cohorts import list_shipped
+    from warehouse.cohorts.parameters import may_disclose
 
-    return name not in list_shipped() and options.find_base(warehouse) > 0
+    is_free = name in list_shipped() and not any(may_disclose(*each) for each in given.items())
+    return not is_free and options.find_base(warehouse) > 0
 
 
-def require_permit(warehouse: Session, name: str) -> None:
+def require_permit(warehouse: Session, name: str, given: Mapping[str, object]) -> None:
     """AccessRefusedError, which is logged, for such a cohort."""
-    if needs_permit(warehouse, name):
+    if needs_permit(warehouse, name, given):
         options.permit(warehouse, "", leaves=True)
+
+
+def require_classes(asked: CohortAnswer, columns: Sequence[str]) -> None:
+    """AccessRefusedError, which is logged, for groups by days or numbers, on a lake that enforces agreements, without
+    any: such a group may be one patient's."""
+    from warehouse.cohorts.table1 import list_classes
+    from warehouse.engine.names import fold_name
+
+    others = {*map(fold_name, asked.rows.column_names)} - {*map(fold_name, list_classes(asked))}
+    if others & {*map(fold_name, columns)} and options.find_base(asked.warehouse) > 0:
+        options.permit(asked.warehouse, "", leaves=True)
 
 
 def log_release(answer: CohortAnswer, *, counts_to: int | None = None, **facts: Any) -> None:

@@ -19,6 +19,7 @@ from warehouse.cli.cohort_options import (
     parse_parameters,
     parse_tables,
     prepare,
+    require_classes,
     require_permit,
 )
 from warehouse.cli.output import Format, print_note, write_json, write_rows
@@ -76,7 +77,7 @@ def attrition(
     from warehouse.query.origin import describe_origin
 
     with options.open_session(
-        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress)
     ) as warehouse:
         found = prepare(warehouse, name, param, table)
         people = follow_demographics(found, suppress) if demographics else []
@@ -144,9 +145,9 @@ def compare(
         read, read_too = ({fold_name(t) for t in cohorts.load(which).tables_read} for which in (name, with_))
         also = {t: path for t, path in tables.items() if fold_name(t) in read_too}
         tables = {t: path for t, path in tables.items() if fold_name(t) in read or t not in also}
-    with _open_sides(lake, from_, to, group, agreement, not suppress) as (then, now):
+    with _open_sides(lake, from_, to, group, agreement, options.is_exact(suppress)) as (then, now):
         for cohort in (name, with_ or name):
-            require_permit(now, cohort)
+            require_permit(now, cohort, given)
         old = cohorts.CohortAnswer.prepare(then, name, given, tables)
         new = cohorts.CohortAnswer.prepare(now, with_ or name, given, also)
         note_tables({**old.tables, **new.tables})
@@ -232,9 +233,10 @@ def confounders(
     from warehouse.cohorts import confounding
 
     with options.open_session(
-        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress)
     ) as warehouse:
         asked = prepare(warehouse, name, param, table)
+        require_classes(asked, [label])
         found = confounding.tabulate_confounders(asked, label, suppress)
         log_release(asked, counts_to=suppress)
     if form is Format.JSON:

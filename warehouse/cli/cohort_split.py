@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, split_options
-from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare
+from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare, require_classes
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def split(
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
     columns = options.split_words(balance)
     with options.open_session(
-        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress or output is not None
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress) or output is not None
     ) as warehouse:
         answer = prepare(warehouse, name, param, table).split(rule)
+        require_classes(answer, [each for each in columns if each != "age"])  # in decades
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
         log_release(answer, counts_to=None if output else suppress, to=str(output) if output else None)

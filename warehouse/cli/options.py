@@ -193,6 +193,12 @@ def find_base(warehouse: Session) -> int:
     return SUPPRESS if is_enforced(read_current(warehouse.con, warehouse.location)) else 0
 
 
+def is_exact(suppress: int) -> bool:
+    """Whether numbers that are rounded to this base are as good as exact ones to those who may see rounded ones alone:
+    0 is exact, and so is one number by 5, by 6, by 7 …: together they leave one value."""
+    return suppress != SUPPRESS
+
+
 @contextlib.contextmanager
 def log_refusals(warehouse: Session) -> Iterator[None]:
     """Log what is refused within a `with` block, under the agreement of a session; show its warnings as notes."""

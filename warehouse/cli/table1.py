@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options, table1_layout
-from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare
+from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare, require_classes
 from warehouse.cli.output import write_json
 from warehouse.cli.terminal import get_plain_stream
 from warehouse.errors import UsageError
@@ -88,9 +88,10 @@ def table1(
     if chosen is Form.XLSX and output is None:
         raise UsageError("An Excel workbook cannot be printed. Write it to a file:  -o FILE.xlsx")
     with options.open_session(
-        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=not suppress
+        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress)
     ) as warehouse:
         found = prepare(warehouse, name, param, table)
+        require_classes(found, [by] if by else [])
         made = tabulate_characteristics(found, by, suppress, count_missing=missing is Missing.LEVEL)
         log_release(found, counts_to=suppress, to=str(output) if output else None)
     if output is None:

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     import duckdb
 
 
+#: Parameters of the included cohorts that fix how many patients are drawn, or draw others; and that name patients.
+FIXING, NAMING = frozenset({"per_answer", "draw"}), frozenset({"patients"})
+
+
+def may_disclose(name: str, value: object) -> bool:
+    """Whether rounded counts disclose single patients if this is chosen, again and again: patients who are named, how
+    many are drawn, or sums of several values (docs/security.md, The service)."""
+    return fold_name(name) in FIXING | NAMING or (isinstance(value, list) and len(value) > 1)
+
+
 def parse_parameters(
     con: duckdb.DuckDBPyConnection, definition: Definition, given: Mapping[str, object]
 ) -> dict[str, Any]:

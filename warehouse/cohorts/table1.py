@@ -132,6 +132,15 @@ class Table1:
         return table1_formats.render_html_table(self, "mean")
 
 
+def list_classes(cohort: CohortAnswer) -> list[str]:
+    """The columns whose groups are classes that patients share: labels that are texts or true or false, and the
+    characteristics. A group by a day or a number may be one patient's."""
+    import pyarrow as pa
+
+    types = {name: cohort.rows.schema.field(name).type for name in cohort.definition.labels}
+    return [*(name for name, kind in types.items() if pa.types.is_string(kind) or pa.types.is_boolean(kind)), *TITLES]
+
+
 def tabulate_characteristics(
     cohort: CohortAnswer, by: str | None = None, suppress: int = SUPPRESS, *, count_missing: bool = True
 ) -> Table1:

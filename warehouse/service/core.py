@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import anyio
 
 from warehouse.access import log
+from warehouse.cohorts.parameters import NAMING
 from warehouse.engine.names import fold_name
 from warehouse.errors import CountFailedError, WarehouseError
 from warehouse.object_store.keys import GROUPS
@@ -39,8 +40,6 @@ _NEEDS = {
     "attrition": Rights.counts,
     "table1": Rights.counts,
 }
-#: The parameter of cohorts that takes pseudonyms of patients.
-_NAMES_PATIENTS = "patients"
 
 
 class ForbiddenError(WarehouseError):
@@ -179,7 +178,7 @@ class Service:
         given["suppress"] = self.find_base(caller, given.get("suppress"))
         if not given["suppress"] and self.permits.is_enforced:  # exact counts are as good as rows
             needed = max(needed, Rights.rows)
-        if any(fold_name(str(name)) == _NAMES_PATIENTS for name in given.get("parameters") or ()):
+        if any(fold_name(str(name)) in NAMING for name in given.get("parameters") or ()):
             needed = max(needed, Rights.rows)  # a count of patients who were named is a fact about each of them
         self.require(caller, question.scope, needed)
         await self._note_release(caller, question.scope, needed, question.snapshot)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.cohorts.parameters import FIXING
 from warehouse.engine.faults import require_lake
 from warehouse.engine.json_values import to_json_value
 from warehouse.engine.names import fold_name
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from warehouse.api import Cohort, Warehouse
-
-
-#: Parameters of the included cohorts that fix how many patients are drawn, or draw others.
-FIXING = frozenset({"per_answer", "draw"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +232,10 @@ def _require_plain(cohort: Cohort, parameters: Mapping[str, Any]) -> None:
 
 def _require_classes(cohort: Cohort, by: str | None) -> None:
     """UsageError for a column that names patients, images, days or numbers: a group would disclose whose it is."""
-    import pyarrow as pa
+    from warehouse.cohorts.table1 import list_classes
 
-    from warehouse.cohorts.table1 import TITLES
-
-    types = {name: cohort.rows.schema.field(name).type for name in cohort.definition.labels}
-    classes = [name for name, kind in types.items() if pa.types.is_string(kind) or pa.types.is_boolean(kind)]
-    if by is not None and by not in TITLES and by not in classes:
-        raise UsageError(f"Those who may see counts alone are shown groups by {', '.join([*classes, *TITLES])}.")
+    if by is not None and by not in (classes := list_classes(cohort)):
+        raise UsageError(f"Those who may see counts alone are shown groups by {', '.join(classes)}.")
 
 
 def _describe(cohort: Cohort, given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
