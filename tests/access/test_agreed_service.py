@@ -127,8 +127,37 @@ def test_a_query_for_what_is_not_covered_is_forbidden(server: Served, given: dic
 
 
 def test_rounded_counts_need_no_agreement(server: Served, given: dict[str, str]) -> None:
-    assert server.get("/api/v1/cohorts/covid_risk/count", given["counts"]).status_code in (200, 404)
-    assert server.get("/explore", given["counts"]).status_code == 200
+    for name in ("counts", "none"):
+        assert server.get("/explore", given[name]).status_code == 200
+        assert server.get("/api/v1/checks", given[name]).json()["suppress"] == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/v1/checks?suppress=0", 403),
+        ("/api/v1/checks?suppress=6", 403),
+        ("/api/v1/cohorts/covid_risk/counts?suppress=0", 403),
+        ("/api/v1/cohorts/covid_risk/attrition?suppress=7", 403),
+        ("/api/v1/cohorts/covid_risk/table1?by=swab_date", 400),
+        ("/api/v1/cohorts/teaching_set/counts?param=draw=2", 400),
+        ("/api/v1/cohorts/prior_data/counts?param=patients=PatA", 403),
+        ("/explore?modality=CT&modality=CR", 403),
+        ("/explore?month=2020-01..2020-03", 403),
+    ],
+)
+def test_without_an_agreement_any_token_may_see_counts_alone(
+    server: Served, given: dict[str, str], path: str, status: int
+) -> None:
+    assert server.get(path, given["none"]).status_code == status
+    assert server.get(path, given["all"]).status_code == 200
+
+
+def test_without_an_agreement_the_explorer_rounds_its_counts(server: Served, given: dict[str, str]) -> None:
+    """The lake has three patients."""
+    page = server.get("/explore?exact=1", given["none"]).text
+    assert ("under 5" in page, "Exact counts" in page, "See the patients" in page) == (True, False, False)
+    assert "Exact counts" in server.get("/explore?exact=1", given["all"]).text
 
 
 def test_a_revoked_agreement_is_refused_within_seconds(

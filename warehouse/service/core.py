@@ -110,6 +110,17 @@ class Service:
             raise ForbiddenError(f"Group {scope.group!r} is not among yours: {', '.join(caller.groups)}.")
         self.permits.require(caller, scope, rights)
 
+    def require_counts(self, caller: Caller, scope: Scope, base: int) -> None:
+        """The same for counts that are rounded to a base: where agreements are enforced, exact ones are as good as
+        rows."""
+        self.require(caller, scope, Rights.counts if base or not self.permits.is_enforced else Rights.rows)
+
+    def narrow(self, caller: Caller) -> Caller:
+        """The caller with the rights that hold now: counts alone, whatever the token has, where the lake lets rows leave
+        only under an agreement, and the token has none."""
+        is_without = not caller.agreement and caller.rights > Rights.counts and self.permits.is_enforced
+        return replace(caller, rights=Rights.counts) if is_without else caller
+
     async def permit(self, caller: Caller, scope: Scope) -> Scope:
         """The scope of a request under the caller's agreement, if there is one: asked for each request, by the gate.
 
@@ -176,11 +187,10 @@ class Service:
             # An error or its absence answers yes or no, exactly: SQL of one's own is for those who may see rows.
             needed = max(needed, Rights.rows)
         given["suppress"] = self.find_base(caller, given.get("suppress"))
-        if not given["suppress"] and self.permits.is_enforced:  # exact counts are as good as rows
-            needed = max(needed, Rights.rows)
         if any(fold_name(str(name)) in NAMING for name in given.get("parameters") or ()):
             needed = max(needed, Rights.rows)  # a count of patients who were named is a fact about each of them
         self.require(caller, question.scope, needed)
+        self.require_counts(caller, question.scope, given["suppress"])
         await self._note_release(caller, question.scope, needed, question.snapshot)
         given["most_rows"] = min(int(given.get("most_rows") or self.limits.most_rows), self.limits.most_rows)
         given["most_bytes"] = min(int(given.get("most_bytes") or self.limits.most_bytes), self.limits.most_bytes)
@@ -204,7 +214,7 @@ class Service:
 
     def is_remembered(self, caller: Caller, base: int) -> bool:
         """Whether counts that a caller is shown are compared with earlier ones: who may see rows needs no counts."""
-        return caller.rights == Rights.counts and base > 0
+        return self.narrow(caller).rights == Rights.counts and base > 0
 
     def find_base(self, caller: Caller, wanted: int | None) -> int:
         """The base of rounding that a caller wants; ForbiddenError for another than the server's without right to rows.
@@ -216,6 +226,8 @@ class Service:
         require_base(wanted)
         if caller.rights < Rights.rows:
             raise ForbiddenError(f"Counts are rounded to {self.suppress}; another base needs the right to rows.")
+        if not caller.agreement:
+            self.permits.require(caller, self.base, Rights.rows)
         return wanted
 
     @contextlib.asynccontextmanager

@@ -31,6 +31,8 @@ class Frame:
     has_viewer: bool
     page: str
     query: list[tuple[str, str]]
+    #: Whether the caller may see rows of patients, and so exact counts.
+    may_see_rows: bool
 
     @property
     def nothing(self) -> Selection:
@@ -63,11 +65,6 @@ class Frame:
         return make_prefix(self.scope, self.base_scope)
 
     @property
-    def may_see_rows(self) -> bool:
-        """Whether the caller may see rows of patients."""
-        return self.caller.rights >= Rights.rows
-
-    @property
     def all_days(self) -> Scope:
         """The same scope without a day of its own."""
         return replace(self.scope, as_of=self.base_scope.as_of)
@@ -97,7 +94,7 @@ class Frame:
 def make_frame(request: Request, service: Service) -> Frame:
     """The frame of a request; UsageError for an address that chooses what cannot be.
 
-    ForbiddenError for several values of a facet without the right to rows: enough rounded counts of unions of large
+    AccessRefusedError for exact counts without an agreement that the lake asks for. ForbiddenError for several values of a facet without the right to rows: enough rounded counts of unions of large
     values, with the total, disclose the small value that is left.
     """
     state, scope = request.state, request.state.scope
@@ -105,23 +102,26 @@ def make_frame(request: Request, service: Service) -> Frame:
         raise UsageError("The explorer shows all that a day and a group have: leave out /cohort/… in the address.")
     selection = parse_selection(request.query_params.multi_items())
     caller: Caller = state.caller
-    if caller.rights < Rights.rows:
+    rights = service.narrow(caller).rights
+    if rights < Rights.rows:
         selection = replace(selection, is_single=True)
         if selection.has_unions:
             raise ForbiddenError("Choose one value of each facet, and one month: more at once need the right to rows.")
-    is_exact = selection.is_exact and caller.rights >= Rights.rows
-    may_see_pixels = caller.rights >= Rights.pixels
+    base = 0 if selection.is_exact and rights >= Rights.rows else service.suppress
+    service.require_counts(caller, scope, base)
+    may_see_pixels = rights >= Rights.pixels
     return Frame(
         caller,
         scope,
         service.base,
         state.snapshot,
         selection,
-        0 if is_exact else service.suppress,
+        base,
         may_see_pixels and _serves(request, "/dicomweb"),
         may_see_pixels and _serves(request, "/ohif"),
         request.url.path.removeprefix(state.prefix),
         request.query_params.multi_items(),
+        rights >= Rights.rows,
     )
 
 

@@ -78,7 +78,7 @@ class _Explorer:
         frame = make_frame(request, self.service)
         table = await self._find_table(frame)
         page = await self.service.call(
-            count_page, table, frame.selection, frame.base, frame.caller, self.service.memory
+            count_page, table, frame.selection, frame.base, self.service.narrow(frame.caller), self.service.memory
         )
         return pages.render("explore.html", frame=frame, page=page, charts=_draw_charts(frame, page.facets))
 

@@ -122,6 +122,7 @@ async def list_checks(request: Request, suppress: Suppress = None) -> Response:
     if etag and asking.is_held(etag):
         return asking.answer_unchanged(etag)
     base = service.find_base(caller, suppress)
+    service.require_counts(caller, asking.scope, base)
     memory = service.memory if service.is_remembered(caller, base) else None
     found = await service.read(
         caller, asking.scope, Rights.counts, check_data, base, memory, caller.remembered_as, snapshot=asking.snapshot
