@@ -15,7 +15,7 @@ from warehouse.query import checks
 
 #: The checks that one scan of each table can rule out (sql/ingest/gate.sql); any other blocking check always runs.
 SCREENED = frozenset({"books", "rows_twice", "rows_unpaired", "rows_out_of_date"})
-#: Objects whose keys are grouped at once: fifty million took more than the memory of a refresh.
+#: Objects whose keys are grouped at once: the groups of 177 million took more than the memory of a refresh.
 _PART_SIZE = 10_000_000
 
 
