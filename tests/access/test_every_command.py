@@ -221,7 +221,7 @@ def test_a_cohort_of_ones_own_needs_an_agreement_even_for_rounded_counts(run: An
 
 @pytest.mark.parametrize("name", [name for name in ROUNDED if ROUNDED[name][0].startswith("covid_risk")])
 def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> None:
-    """What those who may see counts alone cannot ask of the service either: each finds an exact number, or a patient."""
+    """What the service refuses, too, to those who may see counts alone: each finds an exact number, or a patient."""
     words = ROUNDED[name][0]
     naming = words.replace("covid_risk", "prior_data", 1)
     for more in (

@@ -103,7 +103,9 @@ def test_no_command_lets_a_control_character_through(name: str, hostile: dict[st
     file = out.with_suffix(".html") if name == "report" else out
     values = {**hostile, "output": file, "out": out, "backup.folder": out}
     options = {"lake": hostile["lake"], "label": "centre", "from_": "2020-05-01", "suppress": 0}
-    code, seen = run_here_at_terminal(*build_words(name, values, **options), columns=200, cwd=tmp_path, CHEST_SUPPRESS="0")
+    code, seen = run_here_at_terminal(
+        *build_words(name, values, **options), columns=200, cwd=tmp_path, CHEST_SUPPRESS="0"
+    )
     assert code in (0, 1, 2), plain(seen)
     assert "Traceback" not in plain(seen)
     assert not UNSEEN.search(plain(seen)), repr(plain(seen))

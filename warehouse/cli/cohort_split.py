@@ -66,7 +66,13 @@ def split(
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
     columns = options.split_words(balance)
     with options.open_session(
-        lake, as_of, snapshot, group, trusted=False, agreement=agreement, leaves=options.is_exact(suppress) or output is not None
+        lake,
+        as_of,
+        snapshot,
+        group,
+        trusted=False,
+        agreement=agreement,
+        leaves=options.is_exact(suppress) or output is not None,
     ) as warehouse:
         answer = prepare(warehouse, name, param, table).split(rule)
         require_classes(answer, [each for each in columns if each != "age"])  # in decades

@@ -39,7 +39,9 @@ def report(
     """
     from warehouse import quality_report
 
-    with options.open_session(lake, as_of, snapshot, group, agreement=agreement, leaves=options.is_exact(suppress)) as warehouse:
+    with options.open_session(
+        lake, as_of, snapshot, group, agreement=agreement, leaves=options.is_exact(suppress)
+    ) as warehouse:
         options.log_release(warehouse, to=str(output))
         quality_report.write_report(warehouse, output, suppress)
         day = f" as of {warehouse.day}" if warehouse.day else ""

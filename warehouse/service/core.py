@@ -116,8 +116,8 @@ class Service:
         self.require(caller, scope, Rights.counts if base or not self.permits.is_enforced else Rights.rows)
 
     def narrow(self, caller: Caller) -> Caller:
-        """The caller with the rights that hold now: counts alone, whatever the token has, where the lake lets rows leave
-        only under an agreement, and the token has none."""
+        """The caller with the rights that hold now: to counts alone, whatever the token has, where the lake lets rows
+        leave only under an agreement, and the token has none."""
         is_without = not caller.agreement and caller.rights > Rights.counts and self.permits.is_enforced
         return replace(caller, rights=Rights.counts) if is_without else caller
 

@@ -94,8 +94,9 @@ class Frame:
 def make_frame(request: Request, service: Service) -> Frame:
     """The frame of a request; UsageError for an address that chooses what cannot be.
 
-    AccessRefusedError for exact counts without an agreement that the lake asks for. ForbiddenError for several values of a facet without the right to rows: enough rounded counts of unions of large
-    values, with the total, disclose the small value that is left.
+    AccessRefusedError for exact counts without an agreement that the lake asks for. ForbiddenError for several values
+    of a facet without the right to rows: enough rounded counts of unions of large values, with the total, disclose the
+    small value that is left.
     """
     state, scope = request.state, request.state.scope
     if scope.cohort:
