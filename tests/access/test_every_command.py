@@ -280,6 +280,29 @@ def test_only_a_registered_manifest_is_reproduced_and_shows_no_more_than_whether
         assert not re.findall("Pat[ACV]|added|removed", done.stdout + done.stderr), "only who has withdrawn"
 
 
+def test_a_registered_question_that_fails_beyond_its_agreement_does_not_show_why(
+    made: Made, run: Any, here: Chest, tmp_path: Path
+) -> None:
+    """It was asked of what an agreement covers, and is asked again of the whole lake: its error would quote that."""
+    lake = copy_lake(made.root / "lake", tmp_path / "lake")
+    (tmp_path / "trap.sql").write_text(
+        "-- title: All\n-- question: Who?\n-- grain: patient\nselect patient_id, cast(case when (select count(*) from "
+        "patients) > 1 then (select string_agg(patient_id, ' ') from patients) else '1' end as integer) as arm "
+        "from patients\n"
+    )
+    folder = tmp_path / "trap"
+    given = ("--lake", lake, "--agreement", "2026-0003")
+    done = here("manifest", "export", tmp_path / "trap.sql", "-o", folder, *given)
+    assert done.returncode == 0, done.stderr
+    write_objects(tmp_path / "bucket", {**make_objects(), "training/PatD/data/2020-03-05/data.json": '{"Age": "5"}'})
+    for words in (f"reproduce {folder}", f"reproduce {folder} --newest", "list --check", "list --check --format json"):
+        if "list" in words:
+            assert here("refresh", tmp_path / "bucket", "--add-source", "--lake", lake).returncode == 0
+        done = here("manifest", *words.split(), "--lake", lake)
+        assert "can no longer run" in " ".join((done.stdout + done.stderr).split()), words
+        assert not re.findall("Pat[BCDV]", done.stdout + done.stderr), words
+
+
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_needs_no_agreement_shows_nothing_of_a_patient(run: Any, name: str) -> None:
     code, text, _ = run(name, NOTHING[name])

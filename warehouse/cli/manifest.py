@@ -192,8 +192,9 @@ def list_(
     shown = found[:limit]
     if check and shown:
         with Session.open(lake, trusted=False) as newest:
+            is_shown = not options.find_base(newest)
             for entry in shown:
-                entry["state"] = register.find_state(entry, newest)
+                entry["state"] = register.find_state(entry, newest, is_shown=is_shown)
     if form is Format.JSON:
         write_json(shown)
     else:

@@ -160,8 +160,9 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
         ) from None
 
 
-def find_state(entry: dict[str, Any], newest: Session) -> str:
-    """Return `same`, `changed` if the cohort's answer on the newest snapshot differs, or why it cannot run.
+def find_state(entry: dict[str, Any], newest: Session, *, is_shown: bool = True) -> str:
+    """Return `same`, `changed` if the cohort's answer on the newest snapshot differs, or why it cannot run; only that
+    it cannot, unless its answer may be shown, since an error may quote rows.
 
     The registered SQL is untrusted: it runs in the sandbox, with its time limit.
     """
@@ -181,5 +182,9 @@ def find_state(entry: dict[str, Any], newest: Session) -> str:
             columns = tuple(entry.get("image_columns") or ())
             with contextlib.closing(collect_rows(found, tuple(entry["kinds"]), columns=columns)) as rows:
                 return "same" if rows.digest == entry["digest"] else "changed"
-    except WarehouseError as error:
-        return f"can no longer run: {error}"
+    except (WarehouseError, duckdb.Error) as error:
+        if not is_shown:
+            return "can no longer run"
+        if isinstance(error, WarehouseError):
+            return f"can no longer run: {error}"
+        raise

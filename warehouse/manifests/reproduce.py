@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from warehouse.engine.faults import explain_faults
-from warehouse.errors import ManifestError, UsageError
+from warehouse.errors import ManifestError, UsageError, WarehouseError
 from warehouse.filesystem import files
 from warehouse.manifests import past
 from warehouse.manifests.compare import Difference, compare_manifests
@@ -68,6 +68,7 @@ def reproduce(
     with (
         _open_session(manifest, lake_address, newest, settings) as wh,
         files.open_temporary_folder() as folder,
+        _hiding_reasons(manifest, is_shown),
     ):
         asked = wh.group(about["group"])
         asked = asked.as_of(about["as_of"]) if about["as_of"] else asked
@@ -89,6 +90,22 @@ def reproduce(
             patients_gone=tuple(find_missing_patients(manifest, lake_address, settings)),
             withdrawn=past.find_withdrawn(manifest, lake_address, settings),
         )
+
+
+@contextlib.contextmanager
+def _hiding_reasons(manifest: Manifest, is_shown: bool) -> Iterator[None]:
+    """Raise no error of a question whose answer may not be shown: it may quote rows, of all that the lake has."""
+    import duckdb
+
+    try:
+        yield
+    except (WarehouseError, duckdb.Error):
+        if is_shown:
+            raise
+        raise ManifestError(
+            f"{manifest.folder}: its question can no longer run. Where agreements are enforced, the reason is not "
+            "shown: ask it under one,  chest cohort run FILE.sql --agreement ID"
+        ) from None
 
 
 @contextlib.contextmanager
