@@ -62,7 +62,9 @@ def clinical(patient: str, layout: str, day: date, record: int, centre: str, wri
     key = f"data/{patient}/{name}_{day}.json" if layout == "published" else f"{patient}/data/{day}/data.json"
     kind = name if layout == "published" else kind
     raw, clean, issue = AGES[age]
-    content = json.dumps({"SubmittingCentre": centre, "Age": raw, **fields})
+    # Of another size for any other content: a folder shows a change by time of writing and size alone.
+    content = json.dumps({"SubmittingCentre": centre, "Age": raw, **fields}).ljust(200 + 9 * age + 3 * record)
+    content = content.ljust(len(content) + len(centre) - 1)
     return File(f"training/{key}", "clinical", patient, day, "", kind, centre, written, content, clean, issue)
 
 
