@@ -51,12 +51,12 @@ SAMPLES = Path(__file__).parent / "samples"
 LONGEST = [
     f"test_{name}.py"
     for name in (
-        *("unreadable", "pipelines_daemon", "pipelines_graph", "manifests", "maintenance", "pipelines"),
-        *("enforcement", "year", "doctor", "refresh", "sandbox", "masking", "untrusted", "inventory", "backup"),
-        *("splits", "cohorts_shipped", "encryption", "units", "manifests_untrusted", "terminal", "s3"),
-        *("manifests_s3", "credentials", "table1", "threads", "cohorts", "healing", "cleaning_properties"),
-        *("memory_commands", "point_in_time", "gate", "access_commands", "examples", "airlock", "splits_leaks"),
-        *("agreed_service", "pipelines_failures", "memory", "tables", "pipelines_when"),
+        *("unreadable", "pipelines_graph", "torture", "maintenance", "manifests", "any_bucket", "pipelines_daemon"),
+        *("pipelines", "enforcement", "units", "airlock", "placeholders", "purge", "sandbox", "refresh", "encryption"),
+        *("masking", "year", "manifests_untrusted", "documents", "workbench", "endurance", "healing", "postgres"),
+        *("terminal", "untrusted", "explorer", "inventory", "backup", "standing_list", "every_command"),
+        *("metadata_tables", "doctor", "credentials", "preparing", "cli", "s3_redirects", "layouts"),
+        *("explorer_browser", "s3", "stored_sql", "counts_alone", "gate", "disclosure_control", "pipelines_dev"),
     )
 ]
 
