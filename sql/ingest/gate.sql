@@ -2,11 +2,11 @@
 -- runs them.
 
 -- name: screen
--- True when books, rows_twice, rows_unpaired and rows_out_of_date cannot have rows, if no object is repeated. The checks
--- join and group whole tables; this reads each once and keeps sums. It rests on: objects have one row each; the images are exactly the
--- header objects that were not rejected, with their etags (that of the earlier content where a row was kept); the
--- headers are exactly the images; the same holds for clinical files; the rejects are exactly the objects that these
--- exclude.
+-- True when books, rows_twice, rows_unpaired and rows_out_of_date cannot have rows, if no object is repeated (below).
+-- The checks join and group whole tables; this reads each once and keeps sums. It rests on: objects have one row each;
+-- the images are exactly the header objects that were not rejected, with their etags (that of the earlier content where
+-- a row was kept); the headers are exactly the images; the same holds for clinical files; the rejects are exactly the
+-- objects that these exclude.
 -- Multisets of rows are compared by their number, a sum and an XOR of hashes of the MD5 of their names: hash() of a
 -- text alone collides for keys that differ in two digits. Any result other than true is inconclusive: then the checks
 -- themselves run.
