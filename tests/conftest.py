@@ -121,11 +121,16 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
-    """What a command does to this process ends with the test: umask, signals, limits, secrets to be masked."""
+    """What a command does to this process ends with the test: umask, signals, limits, secrets to be masked, variables
+    (with PYTHONSAFEPATH, Dagster does not find the pipelines)."""
+    variables = dict(os.environ)
     remembered, is_own = set(masking._remembered), limits._is_own_process
     umask = os.umask(0o022)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
     os.umask(umask)
     masking._remembered, limits._is_own_process = remembered, is_own
     for number, handler in handlers.items():
