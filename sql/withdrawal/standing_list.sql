@@ -46,13 +46,19 @@ from lake.access.withdrawals
 order by all;
 
 -- name: unlisted
--- Who was put on the list by changes in files that no snapshot has, and by what last.
+-- Who was put on the list by changes in files that no snapshot has, and by what last; but for those whom the list has a
+-- later change of.
 select
     digest,
     arg_max(case when action = 'purged' then 'purge begun' else action end, version) as action,
     arg_max(reason, version) as reason,
     any_value(key_check) as key_check
-from read_parquet({{ files }})
-where action in ('withdrawn', 'opted out', 'purge begun', 'purged')
+from read_parquet({{ files }}) as unlisted
+where
+    action in ('withdrawn', 'opted out', 'purge begun', 'purged')
+    and not exists (
+        select 1 from lake.access.withdrawals as listed
+        where listed.digest = unlisted.digest and listed.changed_at > unlisted.changed_at
+    )
 group by digest
 order by digest;

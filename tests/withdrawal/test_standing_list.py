@@ -13,11 +13,11 @@ from conftest import Chest, Prepared, copy_lake, write_objects
 import warehouse
 from warehouse.catalog import public_views
 from warehouse.errors import LakeError, RemovalsError, UsageError
-from warehouse.lake import location, store
+from warehouse.lake import doctor, location, store
 from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
-from warehouse.withdrawal import changing, standing_list
+from warehouse.withdrawal import changing, repairing, standing_list
 
 
 def header(patient: str, image: str, **tags: str) -> str:
@@ -358,9 +358,40 @@ def test_who_withdrew_after_a_backup_stays_on_the_list_when_the_catalogue_is_res
     (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
     done = here("doctor", "--repair", "--from-backup", tmp_path / "backup", "--lake", lake)
     assert "The catalogue was restored from" in done.stdout
-    assert "On the standing list again: 1 patient who withdrew or opted out after the backup" in done.stderr
+    assert (
+        "On the standing list again: 1 patient who withdrew or opted out, named in files that the catalogue lacks"
+        in done.stderr
+    )
     assert here("withdraw", "list", "P1", "P2", "--lake", lake).stdout.count("withdrawn") == 2
     assert here("access", "verify", "--lake", lake).returncode == 0
     with warehouse.open(lake) as wh:
         assert not {"P1", "P2"} & {row[0] for row in wh.patients().project("patient_id").fetchall()}
-    assert changing.put_back(location.parse_address(str(lake)), Settings()) == 0
+    assert repairing.put_back(location.parse_address(str(lake)), Settings()) == 0
+
+
+def test_a_repair_that_ended_before_the_list_was_put_back_is_taken_up_by_the_next(
+    here: Chest, bucket: str, lake: Path, tmp_path: Path
+) -> None:
+    assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
+    withdraw(lake, "P2")
+    (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    doctor.repair(str(lake), from_backup=tmp_path / "backup")  # all that was done before the kill
+    warehouse.refresh(bucket, str(lake))
+    doctor.repair(str(lake))
+    done = here("doctor", "--repair", "--lake", lake)
+    assert "On the standing list again: 1 patient" in done.stderr
+    assert "which no snapshot lists, was removed" in done.stdout
+    assert here("withdraw", "list", "P2", "--lake", lake).stdout.count("withdrawn") == 1
+    assert here("doctor", "--lake", lake).returncode == 0
+
+
+def test_who_was_given_back_after_a_repair_is_not_put_on_the_list_again(
+    here: Chest, lake: Path, tmp_path: Path
+) -> None:
+    assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
+    withdraw(lake, "P2")
+    (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    assert "1 patient" in here("doctor", "--repair", "--from-backup", tmp_path / "backup", "--lake", lake).stderr
+    changing.give_back(location.parse_address(str(lake)), Settings(), ["P2"], "by mistake")
+    assert "standing list" not in here("doctor", "--repair", "--lake", lake).stderr
+    assert "Not on the list: P2" in here("withdraw", "list", "P2", "--lake", lake).stderr

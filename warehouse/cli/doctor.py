@@ -54,18 +54,25 @@ def doctor(
     """
     from warehouse.cli.progress import show_progress
     from warehouse.lake import doctor as doctors
+    from warehouse.withdrawal.repairing import repair_lake
 
     if not repair and (source or from_backup or accept_loss):
         raise UsageError("--source, --from-backup and --accept-loss go with --repair.")
     if repair:
         interruption.mark_writing()
     done: Repaired | None = None
+    n_put_back = 0
     with show_progress("files", quiet=quiet) as report:
         if repair:
-            done = doctors.repair(lake, from_backup=from_backup or "", accept_loss=accept_loss, progress=report)
+            done, n_put_back = repair_lake(
+                lake, from_backup=from_backup or "", accept_loss=accept_loss, progress=report
+            )
         found = done.after if done else doctors.examine(lake, progress=report)
-    if done and done.is_restored:
-        _put_back_withdrawn(lake)
+    if n_put_back:
+        print_note(
+            f"On the standing list again: {format_count(n_put_back, 'patient')} who withdrew or opted out, named in "
+            "files that the catalogue lacks. Returns and permissions that it lacks are not:  chest withdraw list"
+        )
     if done and source and done.to_load:
         from warehouse.ingest import refresh
 
@@ -78,19 +85,6 @@ def doctor(
         _show(found, done, is_loaded=bool(source))
     if not found.is_healthy:
         raise typer.Exit(1)
-
-
-def _put_back_withdrawn(lake: str) -> None:
-    """Put those on the standing list again who withdrew after the backup, before anybody reads the lake."""
-    from warehouse.lake.location import parse_address
-    from warehouse.settings import load_settings
-    from warehouse.withdrawal import changing
-
-    if number := changing.put_back(parse_address(lake), load_settings()):
-        print_note(
-            f"On the standing list again: {format_count(number, 'patient')} who withdrew or opted out after the "
-            "backup. Returns and permissions of after it are not:  chest withdraw list"
-        )
 
 
 def _to_json(report: Report, done: Repaired | None) -> dict[str, Any]:

@@ -14,20 +14,16 @@ from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
-from warehouse.errors import LakeError, RemovalsError, UsageError
+from warehouse.errors import RemovalsError, UsageError
 from warehouse.lake import store, waiting
-from warehouse.lake.listed_files import list_files
 from warehouse.lake.location import Location
 from warehouse.lake.read_copy import drop_read_copy
-from warehouse.lake.stored_files import open_storage
 from warehouse.settings import Settings
 from warehouse.withdrawal import matching, recording, standing_list
 from warehouse.withdrawal.digests import Key, open_key
 from warehouse.withdrawal.standing_list import Entry
 
 _SQL = "withdrawal/standing_list.sql"
-#: Where the files of the list are, below the data path.
-_FILES = "access/withdrawals/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,9 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
+    """A change to the entry of one patient."""
+
     action: str
     digest: str
     reason: str | None = None
@@ -53,16 +51,16 @@ class _Change:
     certificate: str | None = None
 
 
-Plan = Callable[[dict[str, Entry], set[str]], list[_Change]]
+Plan = Callable[[dict[str, Entry], set[str]], list[Change]]
 
 
 def withdraw(place: Location, settings: Settings, patients: Sequence[str], reason: str = "") -> Changed:
     """Put patients on the list until they are given back. UsageError if the reason names one of them."""
     _refuse_names(patients, reason)
 
-    def plan(entries: dict[str, Entry], given: set[str]) -> list[_Change]:
+    def plan(entries: dict[str, Entry], given: set[str]) -> list[Change]:
         new = [digest for digest in given if not (digest in entries and entries[digest].is_withdrawn)]
-        return [_Change("withdrawn", digest, reason or None) for digest in new]
+        return [Change("withdrawn", digest, reason or None) for digest in new]
 
     return _apply(place, settings, patients, plan)
 
@@ -77,7 +75,7 @@ def replace_opt_outs(
     """
     _refuse_names(patients, reason)
 
-    def plan(entries: dict[str, Entry], given: set[str]) -> list[_Change]:
+    def plan(entries: dict[str, Entry], given: set[str]) -> list[Change]:
         before = {digest for digest, entry in entries.items() if entry.is_opted_out}
         gone, limit = before - given, settings.max_removals_percent
         if len(gone) > len(before) * limit / 100 and not allow_returns:
@@ -86,8 +84,8 @@ def replace_opt_outs(
                 f"{limit:g} %. Check that it is complete. If they really no longer opt out:  --allow-returns"
             )
         return [
-            *(_Change("opt-out ended", digest) for digest in gone),
-            *(_Change("opted out", digest, reason or None) for digest in given - before),
+            *(Change("opt-out ended", digest) for digest in gone),
+            *(Change("opted out", digest, reason or None) for digest in given - before),
         ]
 
     return _apply(place, settings, patients, plan)
@@ -102,12 +100,12 @@ def permit(place: Location, settings: Settings, patients: Sequence[str], allowed
         raise UsageError("Including patients who have opted out needs who allowed it and why: --allowed-by, --reason.")
     _refuse_names(patients, f"{allowed_by} {reason}")
 
-    def plan(entries: dict[str, Entry], given: set[str]) -> list[_Change]:
+    def plan(entries: dict[str, Entry], given: set[str]) -> list[Change]:
         opted_out = {digest for digest, entry in entries.items() if entry.is_opted_out}
         if stray := len(given - opted_out):
             raise UsageError(f"{stray:,} of those given have not opted out, so there is nothing to permit.")
         new = {d for d in (given or opted_out) if not entries[d].is_permitted}
-        return [_Change("permitted", digest, reason, allowed_by) for digest in new]
+        return [Change("permitted", digest, reason, allowed_by) for digest in new]
 
     return _apply(place, settings, patients, plan)
 
@@ -116,9 +114,9 @@ def end_permission(place: Location, settings: Settings, patients: Sequence[str],
     """End permissions to include patients who have opted out; all without names."""
     _refuse_names(patients, reason)
 
-    def plan(entries: dict[str, Entry], given: set[str]) -> list[_Change]:
+    def plan(entries: dict[str, Entry], given: set[str]) -> list[Change]:
         permitted = {digest for digest, entry in entries.items() if entry.is_permitted}
-        return [_Change("permission ended", d, reason or None) for d in permitted & (given or permitted)]
+        return [Change("permission ended", d, reason or None) for d in permitted & (given or permitted)]
 
     return _apply(place, settings, patients, plan)
 
@@ -132,46 +130,13 @@ def give_back(place: Location, settings: Settings, patients: Sequence[str], reas
         raise UsageError("Giving patients back needs a reason: --reason.")
     _refuse_names(patients, reason)
 
-    def plan(entries: dict[str, Entry], given: set[str]) -> list[_Change]:
+    def plan(entries: dict[str, Entry], given: set[str]) -> list[Change]:
         held = {d for d in given if d in entries and (entries[d].is_withdrawn or entries[d].is_purged)}
         if stray := len(given - held):
             raise UsageError(f"{stray:,} of those given are not withdrawn. See the list:  chest withdraw list")
-        return [_Change("returned", digest, reason) for digest in held]
+        return [Change("returned", digest, reason) for digest in held]
 
     return _apply(place, settings, patients, plan)
-
-
-@explain_faults()
-def put_back(place: Location, settings: Settings) -> int:
-    """Put patients on the list again who were put on it after the backup that a lake was restored from: what they are
-    named in is still among the lake's files, though no snapshot has it. Returns how many.
-
-    Only what excludes a patient counts: whoever was given back, or permitted, after the backup has to be again.
-    LakeError if such a file cannot be read.
-    """
-    with waiting.open_writer(place, settings) as con:
-        listed = {file.path for file in list_files(con, place)}
-        found = [name for name in open_storage(place, settings).list_files() if name.startswith(_FILES)]
-        paths = [place.data_path + name for name in found if name.endswith(".parquet") and name not in listed]
-        if not paths:
-            return 0
-        query = sql_files.fill(
-            sql_files.read_statements(_SQL)["unlisted"], files=f"[{', '.join(map(sql_files.literal, paths))}]"
-        )
-        try:
-            rows = con.execute(query).fetchall()
-        except duckdb.Error:
-            raise LakeError(
-                f"{len(paths):,} files of the standing list ({paths[0]}) are of after the backup and cannot be read. "
-                "Withdraw those again who withdrew since:  chest withdraw"
-            ) from None
-        excluded, checks = standing_list.list_excluded(con)
-        key = open_key(con, place, checks | {row[3] for row in rows})
-        changes = [_Change(action, digest, reason) for digest, action, reason, _ in rows if digest not in excluded]
-        if changes:
-            drop_read_copy(place)
-            _commit(con, key, changes)
-        return len(changes)
 
 
 def record_purge(con: duckdb.DuckDBPyConnection, key: Key, digests: Iterable[str], certificate: str = "") -> int:
@@ -180,8 +145,8 @@ def record_purge(con: duckdb.DuckDBPyConnection, key: Key, digests: Iterable[str
     Returns the version of the list.
     """
     action = "purged" if certificate else "purge begun"
-    changes = [_Change(action, digest, certificate=certificate or None) for digest in digests]
-    return _commit(con, key, changes)
+    changes = [Change(action, digest, certificate=certificate or None) for digest in digests]
+    return commit_changes(con, key, changes)
 
 
 @explain_faults()
@@ -197,7 +162,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         refuse_placeholders("The reason", *texts)
         refuse_names(con, texts)
         drop_read_copy(place)  # readers see the change from its commit on
-        version = _commit(con, key, changes) if changes else _find_newest(con)
+        version = commit_changes(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))
     ended = sum(change.action in ("returned", "opt-out ended", "permission ended") for change in changes)
     touched = {change.digest for change in changes}
@@ -223,7 +188,8 @@ def _refuse_names(patients: Iterable[str], text: str) -> None:
         raise UsageError("The reason names a patient. It is kept for good: write it without pseudonyms.")
 
 
-def _commit(con: duckdb.DuckDBPyConnection, key: Key, changes: Sequence[_Change]) -> int:
+def commit_changes(con: duckdb.DuckDBPyConnection, key: Key, changes: Sequence[Change]) -> int:
+    """Commit a version of the list, with its entry in the log of access; returns the version."""
     import pyarrow as pa
 
     version = _find_newest(con) + 1

@@ -15,6 +15,9 @@ RELOADABLE = frozenset(
 )
 #: Tables that the repair itself fills again.
 REWRITTEN = frozenset(("core.dicom_attributes", "ops.migrations", "ops.files"))
+#: Where the files of the standing list are, below the data path. What they have is entered in the list before one is
+#: removed that no snapshot lists (withdrawal/repairing.py).
+STANDING_LIST = "access/withdrawals/"
 
 
 class Kind(StrEnum):

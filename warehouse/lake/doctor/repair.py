@@ -14,7 +14,7 @@ from warehouse.filesystem import leftovers, permissions
 from warehouse.lake import connection, data_path, file_records, locks, store
 from warehouse.lake.doctor import dropping, mending, restoring, surroundings
 from warehouse.lake.doctor.examination import Report, examine_place
-from warehouse.lake.doctor.findings import ASIDE, RELOADABLE, REWRITTEN, Finding, Kind
+from warehouse.lake.doctor.findings import ASIDE, RELOADABLE, REWRITTEN, STANDING_LIST, Finding, Kind
 from warehouse.lake.listed_files import ListedFile, list_files
 from warehouse.lake.location import Location, parse_address
 from warehouse.lake.maintenance import MAX_ORPHANS_PERCENT
@@ -49,8 +49,8 @@ def repair(
     From a backup, lost files are put back byte for byte, and a damaged catalogue is replaced. Other lost files leave
     the newest state, so that the next refresh loads their rows from the bucket; those of tables that no bucket has
     (such as ops.manifests) only with `accept_loss`. What older snapshots had of them stays lost, and reading it is an
-    error. Orphans and leftovers are removed. Raises LakeBusyError while a refresh runs, LakeError if there is no lake,
-    UsageError if `from_backup` is no backup.
+    error. Orphans, but for those of the standing list, and leftovers are removed. LakeBusyError while a refresh runs,
+    LakeError if there is no lake, UsageError if `from_backup` is no backup.
     """
     settings = settings or load_settings()
     place = parse_address(lake_address or settings.lake)
@@ -148,15 +148,17 @@ def _set_aside(place: Location, settings: Settings, lost: list[Finding], done: l
 
 
 def _remove_orphans(place: Location, settings: Settings, report: Report) -> list[str]:
-    """Remove files that no snapshot lists, unless they are so many that the catalogue may be the wrong one."""
+    """Remove files that no snapshot lists, unless they are so many that the catalogue may be the wrong one; those of
+    the standing list stay."""
     orphans = [found.where for found in report.findings if found.kind is Kind.ORPHAN]
     is_odd = any(found.kind in (Kind.CATALOGUE, Kind.PLACE) for found in report.findings)
     if is_odd or len(orphans) > max(report.files, 4) * MAX_ORPHANS_PERCENT / 100:
         return []
     storage = open_storage(place, settings)
-    for name in orphans:
+    removed = [name for name in orphans if not name.startswith(STANDING_LIST)]
+    for name in removed:
         storage.remove(name)
-    return [f"{name}, which no snapshot lists, was removed." for name in orphans]
+    return [f"{name}, which no snapshot lists, was removed." for name in removed]
 
 
 def _remove_leftovers(place: Location, found: list[Finding]) -> list[str]:
