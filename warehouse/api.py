@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from warehouse.access.current import may_have_events
 from warehouse.cohorts.answer import CohortAnswer
@@ -42,6 +42,38 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Warehouse(Session):
     """A lake opened for reading. Created by `warehouse.open`; closed by `close()` or at the end of a `with` block."""
+
+    @classmethod
+    def open(
+        cls,
+        lake_address: str | Path = "",
+        *,
+        snapshot: int | None = None,
+        unpublished: bool = False,
+        settings: Settings | None = None,
+        trusted: bool = True,
+        agreement: str = "",
+    ) -> Self:
+        """Open a lake for reading: what `warehouse.open` does."""
+        opened = cls.attach(
+            lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
+        )
+        name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
+        try:
+            if not name and not may_have_events(opened.con, opened.location):
+                return opened
+            from warehouse.access.coverage import Cover
+            from warehouse.access.enforcement import find_permit
+
+            found = find_permit(opened.con, opened.location, opened.settings, name, leaves=True, what=what)
+            if found is None:
+                return opened
+            held = opened.under(Cover.of(found))
+            held.log_release(what)
+        except BaseException:
+            opened.close()
+            raise
+        return held
 
     def check(self, name: str | None = None) -> list[Result]:
         """Run the checks of sql/checks, or one, on the data of this Warehouse; most severe results first.
@@ -214,22 +246,11 @@ def open(
     Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements, one
     is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
     """
-    opened = Warehouse.open(
-        lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
+    return Warehouse.open(
+        lake_address,
+        snapshot=snapshot,
+        unpublished=unpublished,
+        settings=settings,
+        trusted=trusted,
+        agreement=agreement,
     )
-    name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
-    try:
-        if not name and not may_have_events(opened.con, opened.location):
-            return opened
-        from warehouse.access.coverage import Cover
-        from warehouse.access.enforcement import find_permit
-
-        found = find_permit(opened.con, opened.location, opened.settings, name, leaves=True, what=what)
-        if found is None:
-            return opened
-        held = opened.under(Cover.of(found))
-        held.log_release(what)
-    except BaseException:
-        opened.close()
-        raise
-    return held

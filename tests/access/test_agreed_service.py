@@ -193,9 +193,10 @@ def test_a_token_names_its_agreement(here: Chest, tmp_path: Path) -> None:
 
 
 def test_python_opens_a_lake_under_an_agreement(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AccessRefusedError, match="only under an agreement"):
-        warehouse.open(lake)
-    with warehouse.open(lake, agreement="2026-0003") as held:
+    for open_lake in (warehouse.open, warehouse.Warehouse.open):
+        with pytest.raises(AccessRefusedError, match="only under an agreement"):
+            open_lake(lake)
+    with warehouse.Warehouse.open(lake, agreement="2026-0003") as held:
         assert held.sql("select patient_id from patients").fetchall() == [("PatA",)]
         assert len(held.patients()) == 1
     assert find_last(lake, vocabulary.RELEASED).body["what"] == "warehouse.open"

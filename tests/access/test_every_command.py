@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agreed_lakes import append, find_last, make_lake, make_objects
+from agreed_lakes import LEEDS, YORK, append, find_last, make_lake, make_objects
 from conftest import Chest, copy_lake, write_objects
 
 import warehouse
@@ -229,6 +229,7 @@ def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> 
         f"{naming} --param patients=PatA --param patients=PatB",
         f"{naming} --param patients=PatA",
         f"{words.replace('covid_risk', 'external_validation', 1)} --param centres=a --param centres=b",
+        f"{words.replace('covid_risk', 'external_validation', 1)} --param \"centres=['a', 'b']\"",
         f"{words.replace('covid_risk', 'teaching_set', 1)} --param draw=2",
     ):
         code, text, _ = run(name, more)
@@ -239,11 +240,43 @@ def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("table1", "--by swab_date"), ("confounders", "--label DAYS_FROM_SWAB"), ("split", "--balance sex,swab_date")],
+    [
+        ("table1", "--by swab_date"),
+        ("confounders", "--label DAYS_FROM_SWAB"),
+        ("split", "--balance sex,swab_date"),
+        ("split", "--balance Date_Of_Death"),
+        ("split", "--balance n_images"),
+        ("split", "--balance submitting_centre"),
+    ],
 )
 def test_groups_that_may_be_one_patient_need_an_agreement(run: Any, name: str, words: str) -> None:
     code, text, _ = run(f"cohort {name}", f"covid_risk {words}")
     assert (code, "only under an agreement" in text) == (1, True), text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--train 12.5 --test 87.5",
+        "--seed 7",
+        "--by centre --seed 1",
+        f"--hold-out-centre '{LEEDS}' --hold-out-centre '{YORK}'",
+        "--hold-out-centre Leds",
+        "--hold-out-after 2020-03-02",
+    ],
+)
+def test_a_split_of_ones_own_needs_an_agreement(run: Any, words: str) -> None:
+    """The share at which a rounded count changes is the place of one patient, which the pseudonym discloses; centres
+    that are held out together are sums; and the suggestion for a name is that of a centre with a record or two."""
+    code, text, _ = run("cohort split", f"covid_risk {words}")
+    assert (code, "only under an agreement" in text) == (1, True), text
+    assert not re.search(LEEDS, text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("words", ["", "--by centre", "--train 70 --tune 15 --test 15 --balance sex,age,death"])
+def test_the_split_that_is_the_same_for_all_needs_none(run: Any, words: str) -> None:
+    code, text, _ = run("cohort split", f"covid_risk {words}")
+    assert (code, "only under an agreement" in text) == (0, False), text
 
 
 @pytest.mark.parametrize("words", ["report -o TMP/report.html --suppress 6", "check --suppress 6"])

@@ -456,6 +456,16 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
     assert not any("later than" in p.message for p in guarded), "the filter keeps it before the image"
 
 
+@pytest.mark.parametrize("name", cohorts.list_shipped())
+def test_every_shipped_cohort_is_linted_against_a_lake(wh: warehouse.Warehouse, name: str) -> None:
+    given: dict[str, object] = {"prior_data": {"patients": ["a"]}, "external_validation": {"centres": "Leeds"}}.get(
+        name, {}
+    )
+    for suppress in (0, 5):
+        found = leakage.find_warnings(cohorts.load(name), wh.cohort(name, **given), suppress)
+        assert all(problem.severity in ("warning", "note") for problem in found)
+
+
 def test_confounders_measure_the_associations_of_a_label(wh: warehouse.Warehouse) -> None:
     with_ct = wh.cohort("prior_data", patients=["a", "b", "c", "n"])
     found = confounding.tabulate_confounders(with_ct, "Modality")

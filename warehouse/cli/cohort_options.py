@@ -11,9 +11,10 @@ from warehouse.cli.output import print_note
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from warehouse.cohorts import CohortAnswer
+    from warehouse.cohorts.split import Split
     from warehouse.cohorts.tables import Table
     from warehouse.query.session import Session
 
@@ -64,15 +65,27 @@ def require_permit(warehouse: Session, name: str, given: Mapping[str, object]) -
         options.permit(warehouse, "", leaves=True)
 
 
-def require_classes(asked: CohortAnswer, columns: Sequence[str]) -> None:
+def require_classes(asked: CohortAnswer, columns: Sequence[str], others: Collection[str] = ()) -> None:
     """AccessRefusedError, which is logged, for groups by days or numbers, on a lake that enforces agreements, without
-    any: such a group may be one patient's."""
+    any: such a group may be one patient's. `others` are columns beside those of the answer that are no classes."""
     from warehouse.cohorts.table1 import list_classes
     from warehouse.engine.names import fold_name
 
-    others = {*map(fold_name, asked.rows.column_names)} - {*map(fold_name, list_classes(asked))}
-    if others & {*map(fold_name, columns)} and options.find_base(asked.warehouse) > 0:
+    known = {*map(fold_name, (*asked.rows.column_names, *others))} - {*map(fold_name, list_classes(asked))}
+    if known & {*map(fold_name, columns)} and options.find_base(asked.warehouse) > 0:
         options.permit(asked.warehouse, "", leaves=True)
+
+
+def require_plain_split(warehouse: Session, rule: Split) -> None:
+    """AccessRefusedError, which is logged, for a split of one's own, on a lake that enforces agreements, without any.
+
+    The side of a patient is known to whoever knows the pseudonym, so the share at which a rounded count changes names
+    a patient who is in; other seeds name others. Centres that are held out put numbers together.
+    """
+    from warehouse.cohorts.split import UNITS, Split
+
+    if rule not in {Split(by=unit) for unit in UNITS} and options.find_base(warehouse) > 0:
+        options.permit(warehouse, "", leaves=True)
 
 
 def log_release(answer: CohortAnswer, *, counts_to: int | None = None, **facts: Any) -> None:

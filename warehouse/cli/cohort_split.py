@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import options, split_options
-from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare, require_classes
+from warehouse.cli.cohort_options import Name, Param, Tables, log_release, prepare, require_classes, require_plain_split
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def split(
     from warehouse.cohorts import balance as balancing
     from warehouse.cohorts import leaks
     from warehouse.cohorts.split import Split
+    from warehouse.cohorts.table1 import AGE
 
     rule = split_options.parse_split(train, tune, test, by, hold_out_centre, hold_out_after, seed) or Split()
     columns = options.split_words(balance)
@@ -74,8 +75,10 @@ def split(
         agreement=agreement,
         leaves=options.is_exact(suppress) or output is not None,
     ) as warehouse:
+        require_plain_split(warehouse, rule)
         answer = prepare(warehouse, name, param, table).split(rule)
-        require_classes(answer, [each for each in columns if each != "age"])  # in decades
+        others = [each for each, kind in balancing.list_attributes().items() if kind != "BOOLEAN"]
+        require_classes(answer, [each for each in columns if each != AGE], others)  # ages are in decades
         found = balancing.describe_sides(answer, columns, suppress)
         leaks.require_no_leaks(answer.definition.name, leaks.find_leaks(answer), suppress)
         log_release(answer, counts_to=None if output else suppress, to=str(output) if output else None)

@@ -93,12 +93,17 @@ def describe_sides(cohort: CohortAnswer, balance: Sequence[str] = (), suppress: 
     )
 
 
+def list_attributes() -> dict[str, str]:
+    """The columns of the view `patients` by which sides can be compared, each with its type."""
+    return {c.name: c.type for c in columns.load_relations()["patients"].columns if c.name not in _NO_TABLE}
+
+
 def _find(
     cohort: CohortAnswer, divided: division.Division, names: Sequence[str]
 ) -> list[tuple[str, dict[str, object]]]:
     """The values of each column by patient: of the answer, else of the view `patients`."""
     of_answer = {fold_name(name): name for name in cohort.unsplit_rows.column_names}
-    of_view = {c.name: c.name for c in columns.load_relations()["patients"].columns if c.name not in _NO_TABLE}
+    of_view = list_attributes()
     wanted = {name: of_answer.get(fold_name(name)) for name in dict.fromkeys(names)}
     asked = [name for name, own in wanted.items() if not own]
     for name in asked:

@@ -112,7 +112,7 @@ def _count_after_index(cohort: CohortAnswer, base: Base, event: str, suppress: i
     source = "patients" if view == "patients" and event in _list_columns("patients") | {""} else "clinical"
     fact = fact if fact in _list_columns(source) else "kind"
     day = f"facts.{identifier(event)}" if event else "cast(null as date)"
-    if source == "clinical" and event == "swabdate":
+    if source == "clinical" and event in ("swabdate", "swabdates"):
         day = "coalesce(facts.swabdate, list_max(list_transform(facts.swabdates, lambda swab: swab.swabdate)))"
     # A null or false fact has not happened.
     happened = f"facts.{identifier(fact)} is not null and cast(facts.{identifier(fact)} as varchar) <> 'false'"

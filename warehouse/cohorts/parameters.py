@@ -25,7 +25,9 @@ FIXING, NAMING = frozenset({"per_answer", "draw"}), frozenset({"patients"})
 def may_disclose(name: str, value: object) -> bool:
     """Whether rounded counts disclose single patients if this is chosen, again and again: patients who are named, how
     many are drawn, or sums of several values (docs/security.md, The service)."""
-    return fold_name(name) in FIXING | NAMING or (isinstance(value, list) and len(value) > 1)
+    # A text in brackets is a list as well, however many values it has.
+    is_list = len(value) > 1 if isinstance(value, list) else isinstance(value, str) and value.startswith("[")
+    return fold_name(name) in FIXING | NAMING or is_list
 
 
 def parse_parameters(

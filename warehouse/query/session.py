@@ -80,6 +80,19 @@ class Session(Views):
         UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
         `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
         """
+        return cls.attach(lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted)
+
+    @classmethod
+    def attach(
+        cls,
+        lake_address: str | Path = "",
+        *,
+        snapshot: int | None = None,
+        unpublished: bool = False,
+        settings: Settings | None = None,
+        trusted: bool = True,
+    ) -> Self:
+        """The same without an agreement, even where the lake enforces them: for code that asks before it answers."""
         settings = settings or load_settings()
         if unpublished and snapshot is not None:
             raise UsageError("Give either a snapshot or unpublished, not both.")

@@ -132,7 +132,7 @@ class Readers:
     def _open(self, number: int) -> Warehouse:
         """Open a snapshot with the standing list as it is: a copy of the catalogue may be of a moment before."""
         for attempt in range(_TRIES):
-            root = Warehouse.open(self.lake, snapshot=number, settings=self.settings)
+            root = Warehouse.attach(self.lake, snapshot=number, settings=self.settings)
             if root.standing_list >= self._version:
                 return root
             root.close()
