@@ -2,3 +2,7 @@
 
 -- name: patients
 select distinct patient_id from lake.raw.objects where patient_id is not null;
+
+-- name: named
+-- Which of these words are pseudonyms.
+select distinct patient_id from lake.raw.objects where patient_id in (select unnest($words));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agreed_lakes import LEEDS, YORK, append, find_last, make_lake, make_objects
+from agreed_lakes import LEEDS, YORK, append, find_last, make_lake, make_objects, read_log
 from conftest import Chest, copy_lake, write_objects
 
 import warehouse
@@ -334,6 +335,58 @@ def test_a_registered_question_that_fails_beyond_its_agreement_does_not_show_why
         done = here("manifest", *words.split(), "--lake", lake)
         assert "can no longer run" in " ".join((done.stdout + done.stderr).split()), words
         assert not re.findall("Pat[BCDV]", done.stdout + done.stderr), words
+
+
+def test_no_name_that_an_author_wrote_is_in_what_was_released(here: Chest, tmp_path: Path) -> None:
+    """A cohort, its parameters, its SQL and its file name patients; beside a name, a number is a fact about whom it
+    names."""
+    for key, text in make_objects().items():
+        written = text if isinstance(text, bytes) else text.replace("PatA", "Covid12")
+        write_objects(tmp_path / "bucket", {key.replace("PatA", "Covid12"): written})
+    lake, cohort = make_lake(tmp_path, enforced=False, bucket=str(tmp_path / "bucket")), tmp_path / "Covid12.sql"
+    cohort.write_text(
+        "-- title: Covid12\n-- question: Who?\n-- grain: patient\n-- param whom VARCHAR = 'Covid12': one\n"
+        "select patient_id, 'Covid12' as arm from patients where patient_id = $whom\n"
+    )
+    agreed = ("--agreement", "2026-0001", "--lake", lake)
+    before = here("manifest", "export", cohort, "--lake", lake, "-o", tmp_path / "Covid12-before")
+    assert before.returncode == 0, before.stderr
+    append(lake, switch.switch_enforcement(True))
+    for words in ("manifest export", "cohort run", "cohort attrition"):
+        done = here(*words.split(), cohort, "-o", tmp_path / f"of_Covid12-{words[0:6]}.csv", *agreed)
+        assert done.returncode == 0, done.stderr
+    digest = json.loads((tmp_path / "of_Covid12-manife.csv/manifest.json").read_text())["digest"]
+    for words in ("manifest list", "manifest list --check", "audit", "manifest used-by --withdrawn", "access verify"):
+        for more in ("", "--format json"):
+            if (words, more) == ("access verify", "--format json"):
+                continue
+            done = here(*shlex.split(f"{words} {more}"), "--lake", lake)
+            assert done.returncode == 0, done.stderr
+            assert "Covid12" not in done.stdout + done.stderr, words
+            assert digest in done.stdout or "list" not in words or not more
+    assert not [event for event in read_log(lake) if "Covid12" in event.text]
+
+
+@pytest.mark.parametrize(
+    "words", ["audit --patient PatA", "manifest used-by PatA", "withdraw list PatA PatB", "manifest used-by t/PatA/x/y"]
+)
+def test_who_asks_in_what_a_patient_is_is_logged(made: Made, here: Chest, run: Any, tmp_path: Path, words: str) -> None:
+    """That a patient is in a cohort is a fact about them: without an agreement, the log has who asked for it."""
+    lake = copy_lake(made.root / "lake", tmp_path / "lake")
+    done = here(*words.split(), "--lake", lake)
+    assert done.returncode in (0, 1), done.stderr
+    asked = find_last(str(lake), vocabulary.ASKED)
+    name = re.sub(" ?(t/)?Pat.*| --patient", "", words)
+    assert (asked.body["what"], asked.body["patients"]) == (f"chest {name}", words.count("Pat"))
+    assert "Pat" not in asked.text
+    assert f"asked: chest {name}, by " in here("audit", "--lake", lake).stdout
+    for path in (lake / "catalog.sqlite", lake):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    n_events = len(read_log(str(lake)))
+    done = here(*words.split(), "--lake", lake)
+    if os.geteuid():  # root may write
+        assert (done.returncode, done.stdout) == (2, "")
+    assert len(read_log(str(lake))) == n_events + (0 if os.geteuid() else 1)
 
 
 @pytest.mark.parametrize("name", NOTHING)

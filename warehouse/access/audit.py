@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from warehouse.access import vocabulary
 from warehouse.access.applications import find_application
 from warehouse.access.log import Event, read_rows
+from warehouse.access.naming import mask_names
 from warehouse.access.patient_sets import digest_patients
+from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_dicts
 from warehouse.errors import LakeError
@@ -44,15 +46,17 @@ _COLUMNS = {
 _KINDS = {
     vocabulary.RELEASED: "released",
     vocabulary.REFUSED: "refused",
+    vocabulary.ASKED: "asked",
     vocabulary.AIRLOCK_RELEASED: "released",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What was released or refused, a manifest without an agreement, or a change of the standing list.
+    """What was released or refused, a question by a patient's name, a manifest without an agreement, or a change of the
+    standing list.
 
-    `kind` is released, refused, manifest or list.
+    `kind` is released, refused, asked, manifest or list.
 
     `facts` has what else is known: snapshot, group, as_of, patients, images, digest, reason …
     """
@@ -92,6 +96,8 @@ def audit_releases(
         there = {row["name"] for row in fetch_dicts(con.execute(sql["tables"]))}
         events = read_rows(con)
         manifests = fetch_dicts(con.execute(sql["manifests"])) if "ops.manifests" in there else []
+        if is_enforced(events):
+            manifests = [row | mask_names(con, {"cohort": row["cohort"]}) for row in manifests]
         sets = _find_sets(con, place, patient) if patient and "access.releases" in there else set()
     if agreement and all(event.about != agreement for event in events):
         find_application(events, agreement)

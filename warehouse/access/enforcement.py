@@ -20,7 +20,7 @@ from warehouse.access.programme import get_today, read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer, Verdict
 from warehouse.errors import AccessRefusedError, WarehouseError
-from warehouse.lake import secret
+from warehouse.lake import connection, secret
 
 if TYPE_CHECKING:
     import duckdb
@@ -138,13 +138,16 @@ def log_release(
 
     AccessRefusedError if the agreement has ended since the lake was opened: it is looked at again under the
     writer's lock.
-    Of the patients, if they are known, only their number and the keyed digest of all of them are logged. They are
+    Of the patients, if they are known, only their number and the keyed digest of all of them are logged; a name of a
+    file or a cohort that has a pseudonym is not. They are
     compared with what left before under the agreement (memory.py): DifferenceError. `parts` are those of the answer
     that are counted apart, such as its steps; with `counts_to`, counts leave and no rows, rounded to that base.
     """
     from warehouse.access import memory
+    from warehouse.access.naming import mask_names
 
-    body: dict[str, Any] = {"what": what, **{name: value for name, value in facts.items() if value is not None}}
+    known = mask_names(con, {name: value for name, value in facts.items() if value is not None})
+    body: dict[str, Any] = {"what": what, **known}
     if patients is not None:
         ids = sorted({*patients})
         body |= {"patients": len(ids), "patients_digest": secret.compute_keyed_digest(con, place, "\n".join(ids))}
@@ -167,3 +170,18 @@ def log_release(
     except AccessRefusedError as error:
         log_refusal(place, settings, agreement, what, error)
         raise
+
+
+def log_question(place: Location, settings: Settings, what: str, names: Sequence[str]) -> None:
+    """Append that somebody asks, without an agreement, in what patients are whom they name, where a lake enforces them.
+
+    LakeError if it cannot be logged: then it may not be answered. Who may write to the lake may know it, and the log
+    has that they asked.
+    """
+    if not is_enforced(log.read_events(place, settings)):
+        return
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        digest = secret.compute_keyed_digest(con, place, "\n".join(sorted({*names})))
+    body = {"what": what, "patients": len({*names}), "patients_digest": digest}
+    log.append(place, settings, log.NewEvent(vocabulary.ASKED, "", body))

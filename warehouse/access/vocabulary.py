@@ -52,6 +52,7 @@ RENEWED = "agreement.event/renewed"
 ENFORCEMENT_CHANGED = "enforcement.event/changed"
 RELEASED = "release.event/released"
 REFUSED = "release.event/refused"
+ASKED = "release.event/asked"  # in what patients are who were named
 AIRLOCK_REQUESTED = "airlock.event/requested"
 AIRLOCK_REVIEWED = "airlock.event/reviewed"
 AIRLOCK_RELEASED = "airlock.event/released"

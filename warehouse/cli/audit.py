@@ -49,7 +49,8 @@ def audit(
     Without --agreement and --patient, changes of the standing list of withdrawals are shown too, by their numbers.
 
     Releases are found by a patient through keyed digests; of a manifest that was exported without an agreement it is
-    not known whether a patient is in it (chest manifest used-by).
+    not known whether a patient is in it (chest manifest used-by). Where the lake enforces agreements, the log has who
+    asked about a patient.
 
     \b
     Examples:
@@ -57,9 +58,12 @@ def audit(
     $ chest audit --since 2026-01-01 --format json
     """
     from warehouse.access.audit import audit_releases
+    from warehouse.access.enforcement import log_question
     from warehouse.query.days import parse_day
 
     place, settings = find_place(lake)
+    if patient:
+        log_question(place, settings, "chest audit", [patient])
     found = audit_releases(
         place, settings, agreement=agreement, patient=patient, since=parse_day(since) if since else None
     )

@@ -178,7 +178,8 @@ def list_(
     """List the manifests exported from a lake.
 
     With --check each cohort is run again, and those whose answer has changed are marked. This runs other people's SQL,
-    sandboxed like all untrusted SQL.
+    sandboxed like all untrusted SQL. Where the lake enforces agreements, neither SQL nor parameters are shown, since
+    they may name patients.
 
     \b
     Examples:
@@ -195,6 +196,7 @@ def list_(
             is_shown = not options.find_base(newest)
             for entry in shown:
                 entry["state"] = register.find_state(entry, newest, is_shown=is_shown)
+    register.hide_texts(lake, shown)
     if form is Format.JSON:
         write_json(shown)
     else:

@@ -26,7 +26,8 @@ def used_by(
 ) -> None:
     """List the registered manifests that have a patient: who holds them, under which agreement, and models of them.
 
-    Manifests of a lake that their user may only read are not registered, and so are not listed.
+    Manifests of a lake that their user may only read are not registered, and so are not listed. Where the lake enforces
+    agreements, the log has who asked about a patient.
 
     \b
     Examples:
@@ -35,10 +36,14 @@ def used_by(
     """
     from dataclasses import asdict
 
+    from warehouse.access.enforcement import log_question
+    from warehouse.cli.access_options import find_place
     from warehouse.manifests.past import find_used_by
 
     if bool(wanted) == withdrawn:
         raise UsageError("Give a patient or an object, or --withdrawn.")
+    if wanted:
+        log_question(*find_place(lake), "chest manifest used-by", [wanted])
     found = find_used_by(lake, wanted)
     if form is Format.JSON:
         write_json({"is_withdrawn": found.is_withdrawn, "manifests": [asdict(one) for one in found.holdings]})

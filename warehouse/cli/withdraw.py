@@ -182,7 +182,8 @@ def list_(
 ) -> None:
     """Show the list: by keyed digest, as the lake does not know more; or whether patients are on it.
 
-    Exit code 1 if one of the patients named is not.
+    Exit code 1 if one of the patients named is not. Where the lake enforces agreements, the log has who asked about
+    them.
 
     \b
     Examples:
@@ -191,9 +192,13 @@ def list_(
     """
     from dataclasses import asdict
 
+    from warehouse.access.enforcement import log_question
+    from warehouse.cli.access_options import find_place
     from warehouse.withdrawal import reading
 
     wanted = read_patients(patients, None)
+    if wanted:
+        log_question(*find_place(lake), "chest withdraw list", wanted)
     found = reading.read_list(lake, wanted)
     if form is Format.JSON:
         write_json(

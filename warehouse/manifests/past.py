@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from warehouse.access import log, vocabulary
+from warehouse.access.naming import mask_names
+from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.placeholders import refuse_placeholders
@@ -167,7 +169,8 @@ def find_used_by(lake_address: str, wanted: str = "", settings: Settings | None 
     settings = settings or load_settings()
     place = parse_address(lake_address or settings.lake)
     store.require(place)
-    agreements = _find_agreements(place, settings)
+    events = log.read_events(place, settings)
+    agreements = _find_agreements(events)
     with _open(place, settings) as con:
         if not fetch_first(con.execute(_read("tables"))):
             return UsedBy(False, [])
@@ -179,6 +182,8 @@ def find_used_by(lake_address: str, wanted: str = "", settings: Settings | None 
         for row in fetch_dicts(con.execute(_read("models"))):
             models[row["manifest"]].append(row["name"])
         rows = fetch_dicts(con.execute(_read("holding"), {"digests": digests}))
+        if is_enforced(events):
+            rows = [row | mask_names(con, {"cohort": row["cohort"]}) for row in rows]
     holdings = [
         Holding(**row, agreements=tuple(agreements[row["digest"]]), models=tuple(models[row["digest"]]))
         for row in rows
@@ -223,10 +228,10 @@ def _find_patient(con: duckdb.DuckDBPyConnection, wanted: str) -> str:
     raise NotFoundError(f"The object {wanted} names no patient. Give its key below the bucket, or the pseudonym.")
 
 
-def _find_agreements(place: Location, settings: Settings) -> defaultdict[str, list[str]]:
+def _find_agreements(events: Sequence[log.Event]) -> defaultdict[str, list[str]]:
     """The agreements under which manifests were released, by the digest of the manifest."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for event in log.read_events(place, settings):
+    for event in events:
         if event.event == vocabulary.RELEASED:
             for value in event.body.values():
                 if isinstance(value, str) and value.startswith("sha256:") and event.about not in found[value]:

@@ -160,6 +160,27 @@ def list_entries(lake_address: str = "", settings: Settings | None = None) -> li
         ) from None
 
 
+#: What its author wrote into a manifest, which may name patients.
+_OF_AUTHOR = ("parameters", "sql", "split", "tables")
+
+
+def hide_texts(lake_address: str, entries: list[dict[str, Any]], settings: Settings | None = None) -> None:
+    """Leave out of entries what their authors wrote, and names of cohorts that have a pseudonym, where a lake enforces
+    agreements: they may name patients, and beside a name numbers are a fact about whom it names."""
+    from warehouse.access import log
+    from warehouse.access.naming import mask_names
+    from warehouse.access.switch import is_enforced
+
+    settings = settings or load_settings()
+    place = location.parse_address(lake_address or settings.lake)
+    if not is_enforced(log.read_events(place, settings)):
+        return
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        for entry in entries:
+            entry |= {**dict.fromkeys(_OF_AUTHOR), **mask_names(con, {"cohort": entry["cohort"]})}
+
+
 def find_state(entry: dict[str, Any], newest: Session, *, is_shown: bool = True) -> str:
     """Return `same`, `changed` if the cohort's answer on the newest snapshot differs, or why it cannot run; only that
     it cannot, unless its answer may be shown, since an error may quote rows.

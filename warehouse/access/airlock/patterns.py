@@ -26,9 +26,18 @@ def find_pseudonyms(text: str, patients: Set[str]) -> set[str]:
     """The pseudonyms of patients of the lake that a text names."""
     words = set(_WORD.findall(text))
     found = words & patients
-    # A pseudonym inside of a key or a name of a file: training/Covid12/x.json, Covid12_frontal.
-    parts = {part for word in words - found for part in re.split(r"[_.-]", word)}
-    return {*found, *(parts & patients)}
+    return {*found, *(_take_apart(words - found) & patients)}
+
+
+def list_words(text: str) -> set[str]:
+    """The words of a text that may be pseudonyms."""
+    words = set(_WORD.findall(text))
+    return words | _take_apart(words)
+
+
+def _take_apart(words: Set[str]) -> set[str]:
+    """The parts of words: a pseudonym inside of a key or a name of a file, training/Covid12/x.json, Covid12_frontal."""
+    return {part for word in words for part in re.split(r"[_.-]", word)}
 
 
 def count_uids(text: str) -> int:
