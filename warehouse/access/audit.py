@@ -22,7 +22,6 @@ from warehouse.access.patient_sets import digest_patients
 from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_dicts
-from warehouse.errors import LakeError
 from warehouse.lake import connection, secret, store
 
 if TYPE_CHECKING:
@@ -111,12 +110,7 @@ def audit_releases(
 
 
 def _find_sets(con: duckdb.DuckDBPyConnection, place: Location, patient: str) -> set[tuple[str, str]]:
-    key = secret.read_secret(con, place)
-    if key is None:
-        raise LakeError(
-            f"The secret of {place.name} cannot be read, and releases are found by it. Restore {secret.KEY} from a "
-            "backup."
-        )
+    key = secret.require_secret(con, place, "releases are found by it")
     number = int(digest_patients(key, [patient])[0])
     rows = con.execute(sql_files.read_statements(_SQL)["sets with"], {"number": str(number)}).fetchall()
     return {(agreement, digest) for agreement, digest in rows}

@@ -18,6 +18,7 @@ import secrets
 
 import duckdb
 
+from warehouse.errors import LakeError
 from warehouse.lake import encryption
 from warehouse.lake.location import Location
 from warehouse.lake.text_files import read_text, write_text
@@ -48,6 +49,13 @@ def read_secret(con: duckdb.DuckDBPyConnection, location: Location) -> bytes | N
     except (duckdb.Error, OSError, UnicodeError):
         return None
     return bytes.fromhex(secret) if FORM.fullmatch(secret) else None
+
+
+def require_secret(con: duckdb.DuckDBPyConnection, location: Location, why: str) -> bytes:
+    """Read the secret of a lake; LakeError, with what it is needed for, if there is none to read."""
+    if found := read_secret(con, location):
+        return found
+    raise LakeError(f"The secret of {location.name} cannot be read, and {why}. Restore {KEY} from a backup.")
 
 
 def compute_digest(secret: bytes, text: str) -> str:
