@@ -85,7 +85,7 @@ def airlock(here: Chest, lake: Path) -> Airlock:
 
 def test_two_reviewers_release_and_all_of_it_is_logged(airlock: Airlock, table: Path, tmp_path: Path) -> None:
     assert airlock.request(table)[0] == 0
-    target = tmp_path / "out"
+    target = tmp_path / "out_Covid1"
     assert airlock.release(target)[0] == 2
     assert airlock.review("Bob")[:2] == (0, f"{airlock.id} is waiting for one more reviewer.\n")
     code, _, error = airlock.release(target)
@@ -103,6 +103,7 @@ def test_two_reviewers_release_and_all_of_it_is_logged(airlock: Airlock, table: 
         ("released", ID, "Ann"),
     ]
     assert found[-1].body["reviewers"] == ["Bob", "Cy"]
+    assert found[-1].body["to"] == str(tmp_path / "out_(a patient)"), "the log has no pseudonym"
     assert log.verify_chain(log.read_events(airlock.place, Settings())) == []
 
 

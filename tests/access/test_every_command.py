@@ -355,6 +355,10 @@ def test_no_name_that_an_author_wrote_is_in_what_was_released(here: Chest, tmp_p
     for words in ("manifest export", "cohort run", "cohort attrition"):
         done = here(*words.split(), cohort, "-o", tmp_path / f"of_Covid12-{words[0:6]}.csv", *agreed)
         assert done.returncode == 0, done.stderr
+    narrow = ("--agreement", "2026-0002", "--lake", lake)
+    done = here("manifest", "download", tmp_path / "Covid12-before", "-o", tmp_path / "d", *narrow)
+    assert (done.returncode, "does not cover" in done.stderr) == (1, True), done.stderr
+    assert "manifest in " in find_last(lake, vocabulary.REFUSED).body["reason"]
     digest = json.loads((tmp_path / "of_Covid12-manife.csv/manifest.json").read_text())["digest"]
     for words in ("manifest list", "manifest list --check", "audit", "manifest used-by --withdrawn", "access verify"):
         for more in ("", "--format json"):

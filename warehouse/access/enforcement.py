@@ -114,12 +114,15 @@ def log_refusal(place: Location, settings: Settings, agreement: str, what: str, 
     if getattr(error, "is_logged", False):  # it may pass several blocks on its way
         return
     error.is_logged = True
-    event = log.NewEvent(vocabulary.REFUSED, agreement, {"what": what, "reason": str(error)})
     from warehouse.access import memory
+    from warehouse.access.naming import mask_text
 
     also = memory.plan_refusal(place, agreement) if isinstance(error, DifferenceError) else None
     with contextlib.suppress(WarehouseError):
-        log.append(place, settings, event, also=also)
+        reason = mask_text(place, settings, str(error))  # it may have the name of a folder
+        log.append(
+            place, settings, log.NewEvent(vocabulary.REFUSED, agreement, {"what": what, "reason": reason}), also=also
+        )
 
 
 def log_release(

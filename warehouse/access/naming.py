@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from warehouse.access.airlock.patterns import find_pseudonyms, list_words
 from warehouse.engine import sql_files
 from warehouse.errors import UsageError
+from warehouse.lake import connection
 
 if TYPE_CHECKING:
     import duckdb
 
+    from warehouse.lake.location import Location
+    from warehouse.settings import Settings
+
 #: A pseudonym of letters and digits that is at least so long is found in any text, as a word.
 _LEAST = 5
-#: What stands for a text that names a patient and need not be known: a file, a cohort.
-MASKED = "(a name with a pseudonym)"
+#: What stands for a pseudonym in a text that is kept all the same: the name of a file or a cohort.
+MASKED = "(a patient)"
 
 
 def is_distinctive(name: str) -> bool:
@@ -36,12 +41,31 @@ def refuse_names(con: duckdb.DuckDBPyConnection, texts: Iterable[str | None]) ->
 
 
 def mask_names(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The same facts without texts that have a distinctive pseudonym of the attached lake."""
+    """The same facts, without the distinctive pseudonyms of the attached lake in texts."""
     texts = {name: value for name, value in facts.items() if isinstance(value, str)}
-    words = [word for word in set().union(*map(list_words, texts.values())) if is_distinctive(word)]
+    words = _list_candidates(texts.values())
     if not words:
         return {**facts}
     rows = con.execute(sql_files.read_statements("access/airlock.sql")["named"], {"words": words}).fetchall()
     known = {name for (name,) in rows}
-    named = {name: MASKED for name, text in texts.items() if known and find_pseudonyms(text, known)}
-    return {**facts, **named}
+    return {**facts, **{name: _mask(text, known) for name, text in texts.items()}} if known else {**facts}
+
+
+def mask_text(place: Location, settings: Settings, text: str) -> str:
+    """The same of one text, where the lake is not attached; it is only if the text may name somebody."""
+    if not _list_candidates([text]):
+        return text
+    with contextlib.closing(connection.connect(settings, place)) as con:
+        connection.attach(con, place, "read_only")
+        return str(mask_names(con, {"text": text})["text"])
+
+
+def _list_candidates(texts: Iterable[str]) -> list[str]:
+    return [word for word in set[str]().union(*map(list_words, texts)) if is_distinctive(word)]
+
+
+def _mask(text: str, known: Set[str]) -> str:
+    """A text without these pseudonyms; nothing of it if one would be left."""
+    for name in sorted(find_pseudonyms(text, known), key=len, reverse=True):
+        text = text.replace(name, MASKED)
+    return MASKED if find_pseudonyms(text, known) else text

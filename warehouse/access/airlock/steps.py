@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from warehouse.access import enforcement, log, memory, vocabulary
+from warehouse.access import enforcement, log, memory, naming, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.airlock import holding, patterns
 from warehouse.access.airlock.inspection import Finding, inspect_file
@@ -123,6 +123,7 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
         enforcement.find_day(events),
     )
     digests = _read_counted(folder, found)
+    to = naming.mask_text(place, settings, str(target))
 
     def remember(con: duckdb.DuckDBPyConnection) -> None:
         if digests is not None:
@@ -134,7 +135,7 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
         files = [{"name": file.name, "sha256": file.sha256} for file in found.files]
         body = {
             "request": name,
-            "to": str(target),
+            "to": to,
             "files": files,
             "reviewers": [r.reviewer for r in found.reviews],
             "patients": found.n_patients,
