@@ -58,7 +58,7 @@ def test_ranges_have_every_key_once_and_about_as_many_each(tmp_path: Path, monke
         for size in (7, 50, len(keys) - 1, len(keys), len(keys) + 1):
             monkeypatch.setattr(key_ranges, "RANGE_SIZE", size)
             found = []
-            ranges = key_ranges.find_ranges(run.con, run.source)
+            ranges = key_ranges.find_ranges(run.con)
             for number, one in enumerate(ranges):
                 query = (
                     f"select key, {key_ranges.render_number(ranges, 'key')} from raw.objects where {one.render('key')}"

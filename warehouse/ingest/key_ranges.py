@@ -32,21 +32,21 @@ class KeyRange:
         return " and ".join(tests) or "true"
 
 
-def find_ranges(con: duckdb.DuckDBPyConnection, source: str | None = None) -> list[KeyRange]:
-    """Ranges that have all keys between them, with about RANGE_SIZE objects of a source, or of all, in each."""
-    return _divide(con, "of_source", {"source": source})
+def find_ranges(con: duckdb.DuckDBPyConnection) -> list[KeyRange]:
+    """Ranges that have all keys between them, with about RANGE_SIZE objects of the lake in each."""
+    return _divide(con, "of_lake")
 
 
 def find_changed_ranges(con: duckdb.DuckDBPyConnection) -> list[KeyRange]:
-    """The same of the objects in the temporary table `changes` that a listing has brought."""
-    return _divide(con, "of_changes", {})
+    """The same for the objects in the temporary table `changes` that a listing has brought."""
+    return _divide(con, "of_changes")
 
 
-def _divide(con: duckdb.DuckDBPyConnection, name: str, given: dict[str, str | None]) -> list[KeyRange]:
+def _divide(con: duckdb.DuckDBPyConnection, objects: str) -> list[KeyRange]:
     sql = sql_files.read_statements(_SQL)
-    count, bounds = (sql_files.fill(sql[statement], objects=sql[name]) for statement in ("count", "bounds"))
-    parts = -(-con.execute(count, given).fetchall()[0][0] // RANGE_SIZE)
-    found = con.execute(bounds, {**given, "parts": parts}).fetchall() if parts > 1 else []
+    count, bounds = (sql_files.fill(sql[name], objects=sql[objects]) for name in ("count", "bounds"))
+    parts = -(-con.execute(count).fetchall()[0][0] // RANGE_SIZE)
+    found = con.execute(bounds, {"parts": parts}).fetchall() if parts > 1 else []
     return [KeyRange(low, high) for low, high in pairwise([None, *(bound for (bound,) in found), None])]
 
 

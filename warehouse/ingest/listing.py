@@ -77,7 +77,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     is_new_layout = source_layouts.is_new(run)
     full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
     excluded = removal.read_excluded(run.con, run.place)
-    ranges = key_ranges.find_ranges(run.con, source)
+    ranges = key_ranges.find_ranges(run.con)
     skipped = [one for one in _stream_listing(run, ranges) if run.scope.covers(one.key)]
     skipped = withholding.drop_skipped(skipped, excluded)
     scope.leave_out_others(run.con, run.scope)

@@ -73,7 +73,7 @@ def _load(run: BucketRun, kind: ObjectKind) -> tuple[LoadCounts, bool]:
             within=f"{run.within('objects.key')} and {one.render('objects.key')}",
             tool=sql_files.literal(tool),
         )
-        for one in key_ranges.find_ranges(run.con, run.source)
+        for one in key_ranges.find_ranges(run.con)
     ]
     most, room = (limit // kind.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))

@@ -44,7 +44,7 @@ def _reread(run: Run, wanted: str) -> int:
     source = {"source": run.source}
     scope = {**source, **run.scope.parameters}
     within = run.within("key")
-    ranges = key_ranges.find_ranges(run.con, run.source)
+    ranges = key_ranges.find_ranges(run.con)
     unread = [
         sql_files.fill(
             sql["unread"],
