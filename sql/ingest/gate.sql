@@ -85,14 +85,6 @@ select
     and (names['records'] is not distinct from names['raw records'])
 from lake;
 
--- name: objects
-select count(*) as n_objects from raw.objects;
-
--- name: bounds
--- The keys that divide the objects into so many parts of about one size.
-select unnest(quantile_disc(key, [n / $parts for n in range(1, $parts)])) as bound
-from (select key from raw.objects using sample reservoir (20000 rows) repeatable (1));
-
 -- name: repeated
 -- Whether an object of a part has several rows. By the MD5: sixteen bytes in place of a hundred.
 select count(*) > 0 as is_repeated

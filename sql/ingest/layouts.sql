@@ -22,17 +22,19 @@ create or replace temp table parsed as
 with
 found as (
     select
-        listing.*,
-        current.patient_id as former_patient,
-        regexp_full_match(listing.key, $archive) as is_archive,
-        regexp_full_match(listing.key, $pattern)
-        and not regexp_full_match(listing.key, $archive)
-        and not regexp_full_match(listing.key, $no_images)
-        and not ends_with(listing.key, '/') as is_image,
+        key,
+        size,
+        etag,
+        last_modified,
+        {{ former_patient }} as former_patient,
+        regexp_full_match(key, $archive) as is_archive,
+        regexp_full_match(key, $pattern)
+        and not regexp_full_match(key, $archive)
+        and not regexp_full_match(key, $no_images)
+        and not ends_with(key, '/') as is_image,
         {{ names_in_key }}
-    from listing
-    inner join (select key, {{ former_patient }} as patient_id from changes where change <> 'removed') as current
-        on listing.key = current.key
+    from changes
+    where change <> 'removed'
 ),
 
 parts as (
@@ -75,7 +77,8 @@ select
         else regexp_replace(regexp_extract(key, '[^/]*$'), $extension, '')
     end as image_id,
     key_date,
-    is_archive
+    is_archive,
+    {{ part }} as part
 from parts;
 
 -- name: keep_headers

@@ -1,9 +1,10 @@
 -- Brings raw.objects up to date with a listing. One statement under each name; warehouse/ingest/listing.py runs them.
 
 -- name: listing
--- The listing as it is streamed. The answer files of a synthetic bucket are not objects.
+-- The listing as it is streamed, with the number of the range that a key is in: a text's beginning alone would leave out
+-- no part of the table. The answer files of a synthetic bucket are not objects.
 create or replace temp table listing as
-select key, size, etag, last_modified
+select key, size, etag, last_modified, {{ number }} as part
 from incoming
 where not list_contains($answers, key);
 
@@ -24,8 +25,8 @@ select key, size, etag, last_modified from raw.objects where false;
 -- Changes to the lake by direct listings since then, including removals.
 insert into newer
 select coalesce(now.key, former.key)
-from (from raw.objects where source = $source) as now
-full join ({{ former }}) as former on now.key = former.key
+from (from raw.objects where source = $source and {{ within }}) as now
+full join (select * from ({{ former }}) where {{ within }}) as former on now.key = former.key
 where (now.etag, now.size, now.last_modified) is distinct from (former.etag, former.size, former.last_modified);
 
 -- name: drop_older
@@ -33,7 +34,7 @@ delete from listing where key in (from newer);
 
 -- name: take_newer
 insert into listing
-select key, size, etag, last_modified from raw.objects
+select key, size, etag, last_modified, {{ number }} as part from raw.objects
 where source = $source and key in (from newer);
 
 -- name: repeated
@@ -68,20 +69,23 @@ where rowid in (
     where place > 1
 );
 
--- name: changes
-create or replace temp table changes as
+-- name: differences
+-- What differs in a range of keys, with the listing's facts of an object.
 select
     coalesce(listing.key, objects.key) as key,
     case when objects.key is null then 'added' when listing.key is null then 'removed' else 'changed' end as change,
+    listing.size,
+    listing.etag,
+    listing.last_modified,
     objects.kind as old_kind,
     objects.group_name,
     objects.patient_id,
     objects.image_id
-from listing
+from (select * exclude (part) from listing where part = {{ part }}) as listing
 full join (
     select key, size, etag, last_modified, kind, group_name, patient_id, image_id
     from raw.objects
-    where source = $source and {{ within }}
+    where source = $source and {{ within }} and {{ in_range }}
 ) as objects on listing.key = objects.key
 where
     objects.key is null
@@ -90,6 +94,14 @@ where
     or (listing.etag, listing.size) is distinct from (objects.etag, objects.size)
     -- An inventory and a listing may have times of different precision.
     or abs(epoch_us(listing.last_modified) - epoch_us(objects.last_modified)) >= 1_000_000;
+
+-- name: changes
+create or replace temp table changes as
+select * from ({{ differences }});
+
+-- name: more
+insert into changes
+select * from ({{ differences }});
 
 -- name: counts
 select
@@ -102,11 +114,10 @@ from changes;
 
 -- name: probes
 -- A few new objects, to test whether reading is allowed at all.
-select listing.key, listing.etag, listing.size
-from listing
-semi join (from changes where change <> 'removed') as current on listing.key = current.key
-where (listing.key like '%.json' or $reads_dcm) and listing.size < 1_000_000
-order by listing.size, listing.key
+select key, etag, size
+from changes
+where change <> 'removed' and (key like '%.json' or $reads_dcm) and size < 1_000_000
+order by size, key
 limit 3;
 
 -- name: sample
@@ -122,9 +133,10 @@ limit $most;
 create or replace temp table parsed as
 with
 dated as (
-    select listing.*, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
-    from listing
-    semi join (from changes where change <> 'removed') as current on listing.key = current.key
+    select
+        key, size, etag, last_modified, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
+    from changes
+    where change <> 'removed'
 ),
 
 both_layouts as (
@@ -168,7 +180,8 @@ select
     nullif(p.dcm_study || p.header_study, '') as study_id,
     nullif(p.dcm_series || p.header_series, '') as series_id,
     nullif(coalesce(p.dcm_id || p.header_id, d.dcm_id || d.header_id), '') as image_id,
-    key_date
+    key_date,
+    {{ part }} as part
 from parts;
 
 -- name: delete
@@ -217,9 +230,10 @@ where loaded.source = $source and parsed.kind = '{{ kind }}'
 group by all;
 
 -- name: insert
--- Sorted, so that plans and questions of one patient read a part of it; it compresses to two thirds.
+-- Sorted, so that plans and questions of one patient read a part of it; it compresses to two thirds. A part at a time.
 insert into raw.objects by name
 select {{ names_raw_objects }} from parsed
+where part = {{ part }}
 order by group_name, patient_id, key;
 
 -- name: reject_dates

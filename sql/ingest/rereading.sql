@@ -14,18 +14,26 @@ delete from core.images where source = $source and {{ within }} and {{ wanted }}
 -- The object data of rows whose newer content has not been read, or could not be: they keep it. A listing may just have
 -- found that content, so that it has no reject yet; otherwise the row of earlier content would be taken for the new
 -- one.
-create or replace temp table kept as
 select images.key, images.etag, images.size, images.last_modified, images.available_date
 from core.images
 inner join raw.objects as objects on images.source = objects.source and images.key = objects.key
 where
     images.source = $source
+    and {{ in_range }}
     and (images.etag, images.size, images.last_modified, images.available_date)
     is distinct from
     (objects.etag, objects.size, objects.last_modified, objects.available_date);
 
+-- name: keep
+create or replace temp table kept as
+select * from ({{ kept }});
+
+-- name: keep_more
+insert into kept
+select * from ({{ kept }});
+
 -- name: unread
--- Headers without their image: removed, and not read again yet.
+-- Headers of a range of keys without their image: removed, and not read again yet.
 select
     objects.* replace (
         coalesce(kept.etag, objects.etag) as etag,
@@ -38,8 +46,10 @@ select
     false as is_loaded,
     cast(null as varchar) as kept_etag
 from raw.objects
-semi join raw.headers on objects.source = headers.source and objects.key = headers.key
-anti join core.images on objects.source = images.source and objects.key = images.key
+semi join (select source, key from raw.headers where {{ in_range }}) as headers
+    on objects.source = headers.source and objects.key = headers.key
+anti join (select source, key from core.images where {{ in_range }}) as images
+    on objects.source = images.source and objects.key = images.key
 left join kept on objects.key = kept.key
 where objects.source = $source and objects.kind = 'header' and {{ within }};
 

@@ -85,16 +85,13 @@ where rowid in (
 );
 
 -- name: others
--- Objects of the bucket that are not in the manifest; ingest/listing.sql parses `listing` and `changes`.
-create or replace temp table listing as
-select there.key, there.size, there.etag, there.last_modified
+-- Objects of the bucket that are not in the manifest, as ingest/listing.sql parses them.
+create or replace temp table changes as
+select there.key, there.size, there.etag, there.last_modified, 'added' as change
 from there
 anti join (from recorded where object <> 'clinical') as recorded
     on there.key = recorded.key and there.place = recorded.place
 where there.place = $place;
-
--- name: changes
-create or replace temp table changes as select key, 'added' as change from listing;
 
 -- name: sent_again
 -- The same image under a later date, up to the manifest's as-of date.

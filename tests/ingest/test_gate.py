@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import warehouse
 from warehouse.errors import BlockedError, LakeError
-from warehouse.ingest import open_run, publish, publish_gate
+from warehouse.ingest import key_ranges, open_run, publish, publish_gate
 from warehouse.lake import location, store
 from warehouse.query import checks
 from warehouse.query.status import measure_status
@@ -104,12 +104,12 @@ def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Ru
         run.con.execute("rollback")
 
 
-def test_an_object_repeated_anywhere_is_seen_by_parts_of_any_size(
+def test_an_object_repeated_anywhere_is_seen_by_ranges_of_any_size(
     run: warehouse.ingest.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [key for (key,) in run.con.execute("select key from raw.objects order by key").fetchall()]
     for size in (1, 7, len(keys) - 1, len(keys)):
-        monkeypatch.setattr(publish_gate, "_PART_SIZE", size)
+        monkeypatch.setattr(key_ranges, "RANGE_SIZE", size)
         assert not any(result.n_rows for result in publish_gate.run_blocking_checks(run))
         for key in (keys[0], keys[len(keys) // 2], keys[-1]):
             run.con.execute("begin")

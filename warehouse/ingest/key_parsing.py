@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
+from warehouse.ingest import key_ranges
 from warehouse.object_store import keys, layouts
 
 if TYPE_CHECKING:
@@ -13,22 +14,30 @@ if TYPE_CHECKING:
     from warehouse.object_store.layouts import Layout
 
 
-def parse_keys(con: duckdb.DuckDBPyConnection, source: str, layout: Layout, *, is_known: bool = True) -> None:
-    """Parse the keys of `listing` that are in `changes`; `is_known` if `changes` has what the lake knows of them."""
+def parse_keys(con: duckdb.DuckDBPyConnection, source: str, layout: Layout, *, is_known: bool = True) -> int:
+    """Parse the keys of `changes` that are not removed; `is_known` if it has what the lake knows of them.
+
+    Returns the number of parts, by ranges of keys, that `parsed` is divided into.
+    """
+    ranges = key_ranges.find_changed_ranges(con)
+    number = key_ranges.render_number(ranges, "key")
     parameters: dict[str, Any] = {"source": source}
     if layout.is_standard:
-        statement = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **render_pattern_names())
+        statement = sql_files.read_statements("ingest/listing.sql")["parsed"]
+        statement = sql_files.fill(statement, part=number, **render_pattern_names())
         con.execute(statement, parameters | {"dated": keys.DATED, "published": keys.PUBLISHED})
         if layout.reads_dcm and is_known:
             con.execute(sql_files.read_statements("ingest/layouts.sql")["keep_headers"])
-        return
+        return len(ranges)
     statement = sql_files.fill(
         sql_files.read_statements("ingest/layouts.sql")["parsed"],
+        part=number,
         names_in_key=_render_names(layout),
         former_patient="patient_id" if is_known else "cast(null as varchar)",
     )
     given = {"pattern": layout.pattern, "group": layout.find_group(source), **layouts.PATTERNS}
     con.execute(statement, parameters | given)
+    return len(ranges)
 
 
 def render_pattern_names() -> dict[str, str]:
@@ -43,7 +52,7 @@ def _render_names(layout: Layout) -> str:
     """Expressions for what a pattern names, '' for what it does not: `named_patient` and so on."""
     numbers = layout.groups
     return ", ".join(
-        f"regexp_extract(listing.key, '^(?:' || $pattern || ')$', {numbers[name]}) as named_{name}"
+        f"regexp_extract(key, '^(?:' || $pattern || ')$', {numbers[name]}) as named_{name}"
         if name in numbers
         else f"'' as named_{name}"
         for name in layouts.NAMES

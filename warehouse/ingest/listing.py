@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,9 +10,19 @@ from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import RemovalsError
-from warehouse.ingest import header_sources, memory, readability, scope, source_layouts, unstorable, withholding
+from warehouse.ingest import (
+    header_sources,
+    key_ranges,
+    memory,
+    readability,
+    scope,
+    source_layouts,
+    unstorable,
+    withholding,
+)
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.key_parsing import parse_keys
+from warehouse.ingest.key_ranges import KeyRange
 from warehouse.lake import connection, store
 from warehouse.object_store import keys
 from warehouse.object_store.base import Skipped, listing_schema
@@ -66,21 +76,20 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     source = run.source
     is_new_layout = source_layouts.is_new(run)
     full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
-    changes = sql_files.fill(sql["changes"], within=run.within("key"))
-    wanted = {"source": source, "full": full, **run.scope.parameters}
     excluded = removal.read_excluded(run.con, run.place)
-    skipped = [one for one in _stream_listing(run) if run.scope.covers(one.key)]
+    ranges = key_ranges.find_ranges(run.con)
+    skipped = [one for one in _stream_listing(run, ranges) if run.scope.covers(one.key)]
     skipped = withholding.drop_skipped(skipped, excluded)
     scope.leave_out_others(run.con, run.scope)
     if run.bucket.listed_at:
-        _keep_newer(run, run.bucket.listed_at)
+        _keep_newer(run, run.bucket.listed_at, ranges)
     scope.require_objects(run.con, source, run.scope)
-    run.con.execute(changes, wanted)
+    _compare(run, ranges, full)
     run.con.execute(sql["repeated"])
     run.con.execute(sql["doubles"])
     if fetch_first(run.con.execute("from doubles limit 1")):
         run.con.execute(sql["drop_doubles"])
-        run.con.execute(changes, wanted)
+        _compare(run, ranges, full)
     if excluded:
         parse_keys(run.con, run.source, run.layout)
     left_out = withholding.leave_out(run, excluded)
@@ -90,16 +99,17 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     counts = replace(counts, withheld=left_out.n_objects)
     odd = _compare_skipped(run, skipped)
     has_changes = bool(counts.added or counts.changed or counts.removed)
+    n_parts = 0  # of what changed
     if has_changes:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
-        parse_keys(run.con, run.source, run.layout)
+        n_parts = parse_keys(run.con, run.source, run.layout)
     n_archives = _count_archives(run) if has_changes else 0
     if has_changes or odd or left_out.is_new or is_new_layout:
         run.commit(
             "objects",
-            lambda: _write(run, counts, has_changes, odd, full, left_out),
+            lambda: _write(run, counts, n_parts, odd, full, left_out),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
@@ -110,6 +120,17 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     return counts
 
 
+def _compare(run: BucketRun, ranges: Sequence[KeyRange], full: bool) -> None:
+    """Write what differs between the listing and the lake into the temporary table `changes`, range by range."""
+    sql = sql_files.read_statements("ingest/listing.sql")
+    wanted = {"source": run.source, "full": full, **run.scope.parameters}
+    for number, one in enumerate(ranges):
+        differences = sql_files.fill(
+            sql["differences"], part=str(number), within=run.within("key"), in_range=one.render("key")
+        )
+        run.con.execute(sql_files.fill(sql["more" if number else "changes"], differences=differences), wanted)
+
+
 def _count_archives(run: BucketRun) -> int:
     if run.layout.is_standard:
         return 0
@@ -117,7 +138,7 @@ def _count_archives(run: BucketRun) -> int:
     return int(row[0]) if row else 0
 
 
-def _stream_listing(run: BucketRun) -> list[Skipped]:
+def _stream_listing(run: BucketRun, ranges: Sequence[KeyRange]) -> list[Skipped]:
     """Load the listing into the temporary table `listing`, batch by batch; returns the skipped entries."""
     import pyarrow as pa
 
@@ -141,7 +162,9 @@ def _stream_listing(run: BucketRun) -> list[Skipped]:
 
     run.con.register("incoming", pa.RecordBatchReader.from_batches(listing_schema(), batches()))
     try:
-        run.con.execute(sql_files.read_statements("ingest/listing.sql")["listing"], {"answers": list(keys.ANSWERS)})
+        query = sql_files.read_statements("ingest/listing.sql")["listing"]
+        query = sql_files.fill(query, number=key_ranges.render_number(ranges, "key"))
+        run.con.execute(query, {"answers": list(keys.ANSWERS)})
     except Exception:
         # DuckDB wraps the exception of the stream; the original message is more helpful.
         if failure:
@@ -166,7 +189,7 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     return int(row[0]) if row else 0
 
 
-def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
+def _keep_newer(run: BucketRun, listed_at: datetime, ranges: Sequence[KeyRange]) -> None:
     """Add to an earlier listing the changes that the lake has loaded since, so that it does not undo them.
 
     Newer are the objects written after that time, and all differences between the lake now and before the first direct
@@ -187,9 +210,12 @@ def _keep_newer(run: BucketRun, listed_at: datetime) -> None:
         before = history[learnt[0] - 1].number if learnt[0] else None
         former = sql_files.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
         with connection.ignore_statistics_within(run.con):
-            run.con.execute(sql_files.fill(sql["learnt"], former=former), {"source": source})
+            for one in ranges:
+                learnt_here = sql_files.fill(sql["learnt"], former=former, within=one.render("key"))
+                run.con.execute(learnt_here, {"source": source})
     run.con.execute(sql["drop_older"])
-    run.con.execute(sql["take_newer"], {"source": source})
+    take = sql_files.fill(sql["take_newer"], number=key_ranges.render_number(ranges, "key"))
+    run.con.execute(take, {"source": source})
 
 
 def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
@@ -203,22 +229,22 @@ def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
 
 
 def _write(
-    run: BucketRun, counts: ListingCounts, has_changes: bool, odd: int, full: bool, left_out: withholding.LeftOut
+    run: BucketRun, counts: ListingCounts, n_parts: int, odd: int, full: bool, left_out: withholding.LeftOut
 ) -> None:
     if left_out.is_new:
         removal.replace_withheld(run.con, run.source, left_out.found)
     if source_layouts.is_new(run):
         source_layouts.remember(run)
         header_sources.give_up_headers(run)
-    if has_changes:
-        _write_objects(run, counts, full)
+    if n_parts:
+        _write_objects(run, counts, n_parts, full)
     if odd:
         sql = sql_files.read_statements("ingest/listing.sql")
         for name in ("forget_skipped", "reject_skipped"):
             run.con.execute(sql[name], {"source": run.source})
 
 
-def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
+def _write_objects(run: BucketRun, counts: ListingCounts, n_parts: int, full: bool) -> None:
     sql = sql_files.read_statements("ingest/listing.sql")
     source = {"source": run.source}
     if counts.changed or counts.removed:
@@ -228,7 +254,8 @@ def _write_objects(run: BucketRun, counts: ListingCounts, full: bool) -> None:
         for table in _DERIVED:
             run.con.execute(sql_files.fill(sql["delete_removed"], table=table), source)
     if counts.added or counts.changed:
-        run.con.execute(sql_files.fill(sql["insert"], **columns.template_values()))
+        for part in range(n_parts):
+            run.con.execute(sql_files.fill(sql["insert"], part=str(part), **columns.template_values()))
         run.con.execute(sql["reject_dates"])
         if not run.layout.is_standard:
             run.con.execute(sql_files.read_statements("ingest/layouts.sql")["reject_archives"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from warehouse.engine import sql_files
-from warehouse.ingest import dcm_reading, pipelining, planning
+from warehouse.ingest import dcm_reading, key_ranges, pipelining, planning
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.header_sources import choose_headers
 from warehouse.ingest.object_kinds import CLINICAL, DCM, IMAGES, ObjectKind
@@ -64,14 +64,17 @@ def load_clinical(run: BucketRun) -> LoadCounts:
 def _load(run: BucketRun, kind: ObjectKind) -> tuple[LoadCounts, bool]:
     """Load pending objects; also whether some were left for lack of room in their unit."""
     tool = f"{__version__} {kind.rules()}"
-    unloaded = sql_files.fill(
-        sql_files.read_statements(_SQL)["unloaded"],
-        kind=sql_files.literal(kind.kind),
-        of_keys=kind.of_keys,
-        table=kind.table,
-        within=run.within("objects.key"),
-        tool=sql_files.literal(tool),
-    )
+    unloaded = [
+        sql_files.fill(
+            sql_files.read_statements(_SQL)["unloaded"],
+            kind=sql_files.literal(kind.kind),
+            of_keys=kind.of_keys,
+            table=kind.table,
+            within=f"{run.within('objects.key')} and {one.render('objects.key')}",
+            tool=sql_files.literal(tool),
+        )
+        for one in key_ranges.find_ranges(run.con)
+    ]
     most, room = (limit // kind.extractors for limit in (run.settings.unit_objects, run.settings.unit_mb))
     run = replace(run, settings=replace(run.settings, unit_objects=most, unit_mb=room))
     done, planned, loaded, rejected = 0, 0, 0, 0

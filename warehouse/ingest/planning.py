@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from warehouse.engine import sql_files
 from warehouse.ingest import memory
@@ -44,43 +43,59 @@ class Unit:
         return self.last - self.first + 1
 
 
-def make_plans(run: Run, wanted: str, paired: bool = True, most_bytes: int = 0) -> Iterator[tuple[int, list[Unit]]]:
+def make_plans(
+    run: Run, wanted: Sequence[str], paired: bool = True, most_bytes: int = 0
+) -> Iterator[tuple[int, list[Unit]]]:
     """Plan the wanted objects batch by batch; each is in the temporary table `pending` while it is processed.
 
-    Each is yielded with the total number of wanted objects. Headers are `paired` with their .dcm. With `most_bytes`,
-    objects of any size are wanted, and count as no more than that, because only their beginning is read. The batches
-    are ranges that are found before the first is processed, so failed objects are not tried twice.
+    `wanted` has a query for each range of keys, in their order. Each batch is yielded with the total number of wanted
+    objects. Headers are `paired` with their .dcm. With `most_bytes`, objects of any size are wanted, and count as no
+    more than that, because only their beginning is read. The batches are found before the first is processed, so
+    failed objects are not tried twice.
     """
-    sql = {name: sql_files.fill(text, wanted=wanted) for name, text in _read_searches().items()}
-    scope = {"source": run.source, **run.scope.parameters}
-    stretches: list[_Stretch] = []
+    searches = [_read_searches(one) for one in wanted]
     with run.all_cores():
-        with connection.plan_as_written(run.con):
-            run.con.execute(sql["waiting"], {**scope, "most": _PLAN_SIZE})
-        total, *patients = _measure_extent(run)
-        if total == _PLAN_SIZE:
-            with connection.plan_as_written(run.con):
-                stretches = run.con.execute(sql["stretches"], {**scope, "most": _PLAN_SIZE}).fetchall()
-            total = sum(count for *_, count in stretches)
-        spans = _plan(run, patients if paired else None, most_bytes) if total else []
+        found = [_find_stretches(run, sql) for sql in searches]
     memory.release()
-    if total:
-        yield total, spans
-    for (after, *_), (_, lowest, highest, _) in pairwise(stretches):
-        place = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
-        part = {**place, "lowest_key": lowest, "highest_key": highest, "most": _PLAN_SIZE}
-        with run.all_cores():
-            with connection.plan_as_written(run.con):
-                run.con.execute(sql["waiting_next"], {**scope, **part})
-            _, *patients = _measure_extent(run)
-            spans = _plan(run, patients if paired else None, most_bytes)
-        memory.release()
-        yield total, spans
+    total = sum(count for stretches in found for *_, count in stretches)
+    for sql, stretches in zip(searches, found, strict=True):
+        for place in range(len(stretches)):
+            with run.all_cores():
+                if place or len(searches) > 1:  # the first one of all is there still
+                    _search(run, sql, stretches, place)
+                _, *patients = _measure_extent(run)
+                spans = _plan(run, patients if paired else None, most_bytes)
+            memory.release()
+            yield total, spans
 
 
-def _read_searches() -> dict[str, str]:
+def _find_stretches(run: Run, sql: dict[str, str]) -> list[_Stretch]:
+    """Divide the wanted objects of a range into stretches of _PLAN_SIZE; the first is in the table `waiting` then."""
+    limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
+    with connection.plan_as_written(run.con):
+        run.con.execute(sql["waiting"], limits)
+        count, *_ = _measure_extent(run)
+        if count < _PLAN_SIZE:
+            return [((None, None, ""), "", "", count)] if count else []
+        return run.con.execute(sql["stretches"], limits).fetchall()
+
+
+def _search(run: Run, sql: dict[str, str], stretches: list[_Stretch], place: int) -> None:
+    """Write the objects of a stretch into the table `waiting`."""
+    limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
+    with connection.plan_as_written(run.con):
+        if not place:
+            run.con.execute(sql["waiting"], limits)
+            return
+        after, *_ = stretches[place - 1]
+        _, lowest, highest, _ = stretches[place]
+        former = dict(zip(("after_group", "after_patient", "after_key"), after, strict=True))
+        run.con.execute(sql["waiting_next"], {**limits, **former, "lowest_key": lowest, "highest_key": highest})
+
+
+def _read_searches(wanted: str) -> dict[str, str]:
     sql = sql_files.read_statements(_SQL)
-    return {name: sql[name] for name in ("waiting", "stretches", "waiting_next")}
+    return {name: sql_files.fill(sql[name], wanted=wanted) for name in ("waiting", "stretches", "waiting_next")}
 
 
 def _measure_extent(run: Run) -> tuple[int, str | None, str | None]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import BlockedError
+from warehouse.ingest import key_ranges
 from warehouse.ingest.context import Run
 from warehouse.lake import connection, snapshots, store
 from warehouse.query import checks
 
 #: The checks that one scan of each table can rule out (sql/ingest/gate.sql); any other blocking check always runs.
 SCREENED = frozenset({"books", "rows_twice", "rows_unpaired", "rows_out_of_date"})
-#: Objects whose keys are grouped at once: the groups of 177 million took more than the memory of a refresh.
-_PART_SIZE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,12 @@ def run_blocking_checks(run: Run) -> list[checks.Result]:
 
 
 def _has_repeated(run: Run) -> bool:
-    """Whether an object has several rows; by ranges of keys, of which raw.objects, which is sorted, reads no more."""
-    sql = sql_files.read_statements("ingest/gate.sql")
-    parts = -(-run.con.execute(sql["objects"]).fetchall()[0][0] // _PART_SIZE)
-    found = run.con.execute(sql["bounds"], {"parts": parts}).fetchall() if parts > 1 else []
-    bounds = sorted({bound for (bound,) in found})
-    for low, high in pairwise([None, *bounds, None]):
-        above = "true" if low is None else f"key >= {sql_files.literal(low)}"
-        below = "true" if high is None else f"key < {sql_files.literal(high)}"
-        query = sql_files.fill(sql["repeated"], within=f"{above} and {below}")
-        if run.con.execute(query).fetchall()[0][0]:
-            return True
-    return False
+    """Whether an object has several rows; by ranges of keys, since the groups of all take too much memory."""
+    repeated = sql_files.read_statements("ingest/gate.sql")["repeated"]
+    return any(
+        run.con.execute(sql_files.fill(repeated, within=one.render("key"))).fetchall()[0][0]
+        for one in key_ranges.find_ranges(run.con)
+    )
 
 
 def require_blocking_checks(run: Run, waiting: Waiting) -> list[checks.Result]:

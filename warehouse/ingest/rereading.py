@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from warehouse.dicom import normal_form
 from warehouse.engine import sql_files
 from warehouse.engine.rows import fetch_first
-from warehouse.ingest import extraction, header_extraction, planning, preparing, reject_reasons, unreading
+from warehouse.ingest import extraction, header_extraction, key_ranges, planning, preparing, reject_reasons, unreading
 from warehouse.ingest.context import Run
 from warehouse.ingest.object_kinds import IMAGES
 from warehouse.ingest.scope import Scope
@@ -44,10 +44,20 @@ def _reread(run: Run, wanted: str) -> int:
     source = {"source": run.source}
     scope = {**source, **run.scope.parameters}
     within = run.within("key")
-    unread = sql_files.fill(sql["unread"], within=run.within("objects.key"))
+    ranges = key_ranges.find_ranges(run.con)
+    unread = [
+        sql_files.fill(
+            sql["unread"],
+            within=f"{run.within('objects.key')} and {one.render('objects.key')}",
+            in_range=one.render("key"),
+        )
+        for one in ranges
+    ]
 
     def work(extractor: extraction.Extractor) -> int:
-        run.con.execute(sql["kept"], source)
+        for number, one in enumerate(ranges):
+            kept = sql_files.fill(sql["kept"], in_range=one.render("images.key"))
+            run.con.execute(sql_files.fill(sql["keep_more" if number else "keep"], kept=kept), source)
         run.con.execute(sql_files.fill(sql["forget"], within=within, wanted=wanted), scope)
         done = 0
         for total, spans in planning.make_plans(run, unread):

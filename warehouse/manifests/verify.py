@@ -126,12 +126,11 @@ def _compare_bucket(
     if con.execute(sql["listed_twice"], {"place": place}).fetchall():
         con.execute(sql["listed_once"], {"place": place})
     con.execute(sql["others"], {"place": place})
-    con.execute(sql["changes"])
     parse_keys(con, bucket.source, Layout(), is_known=False)
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
     con.execute(sql["clinical"], {"place": place, "as_of": as_of, "is_home": is_home})
     _read_kinds(con, bucket, place)
-    con.execute("drop table listing; drop table changes; drop table parsed")
+    con.execute("drop table changes; drop table parsed")
 
 
 def _stream_listing(

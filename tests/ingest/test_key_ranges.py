@@ -1,0 +1,71 @@
+"""Refreshes of many ranges of keys: the lake is that of a single range, after every kind of change."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import write_objects
+from support.unit_fixtures import build_objects, read_tables, write_header
+
+import warehouse
+from warehouse.ingest import key_ranges, open_run, planning
+from warehouse.settings import Settings
+
+SETTINGS = Settings(workers=1, max_removals_percent=100)
+
+
+def change_bucket(bucket: Path) -> Iterator[dict[str, bool]]:
+    """Change a bucket again and again; yields how it is refreshed each time."""
+    write_objects(bucket, build_objects(range(12)))
+    write_objects(bucket, {"test/Q1/images_metadata/2020-03-01/q.json": write_header(1001), "training/P3/x.json": "{"})
+    yield {}
+    yield {}  # nothing new
+    for patient in ("P0", "P11", "P9"):
+        shutil.rmtree(bucket / "training" / patient)
+    write_objects(bucket, build_objects(range(12, 14)))
+    write_objects(bucket, {"training/P5/images_metadata/2020-03-01/5.json": "no JSON, so that the row before stays"})
+    write_objects(bucket, {"training/P7/data/2021-01-01/data.json": json.dumps({"Pseudonym": "P7", "Age": 60})})
+    yield {}
+    yield {"reextract_headers": True}
+    yield {"full": True}
+
+
+def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lakes = {key_ranges.RANGE_SIZE: tmp_path / "whole", 20: tmp_path / "parts"}
+    seen = []
+    for step, options in enumerate(change_bucket(tmp_path / "bucket")):
+        done = {}
+        for range_size, lake in lakes.items():
+            monkeypatch.setattr(key_ranges, "RANGE_SIZE", range_size)
+            monkeypatch.setattr(planning, "_PLAN_SIZE", range_size // 3)  # plans end within ranges, too
+            done[range_size] = warehouse.refresh(tmp_path / "bucket", lake, settings=SETTINGS, **options)
+        whole, parts = done.values()
+        assert (parts.objects, parts.images, parts.clinical) == (whole.objects, whole.images, whole.clinical), step
+        assert read_tables(tmp_path / "parts") == read_tables(tmp_path / "whole"), step
+        seen.append(whole.objects.changed + whole.objects.added + whole.objects.removed)
+    assert seen[0] > 30
+    assert not seen[1]
+    assert seen[2] > 10
+
+
+def test_ranges_have_every_key_once_and_about_as_many_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_objects(tmp_path / "bucket", build_objects(range(40)))
+    warehouse.refresh(tmp_path / "bucket", tmp_path / "lake", settings=SETTINGS)
+    with open_run(str(tmp_path / "bucket"), str(tmp_path / "lake")) as run:
+        keys = [key for (key,) in run.con.execute("select key from raw.objects order by key").fetchall()]
+        for size in (7, 50, len(keys) - 1, len(keys), len(keys) + 1):
+            monkeypatch.setattr(key_ranges, "RANGE_SIZE", size)
+            found = []
+            ranges = key_ranges.find_ranges(run.con)
+            for number, one in enumerate(ranges):
+                query = (
+                    f"select key, {key_ranges.render_number(ranges, 'key')} from raw.objects where {one.render('key')}"
+                )
+                rows = run.con.execute(query).fetchall()
+                assert {place for _, place in rows} <= {number}
+                assert len(rows) <= 2 * size
+                found += [key for key, _ in rows]
+            assert sorted(found) == keys
+            assert len(ranges) <= -(-len(keys) // size)
