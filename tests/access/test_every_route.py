@@ -78,6 +78,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "attrition": {"name": "covid_risk"},
     "table1": {"name": "covid_risk", "by": "covid_status"},
 }
+#: Headers of a client that holds nothing, and of one that claims to hold every answer.
+_HELD: tuple[dict[str, str], ...] = ({}, {"If-None-Match": "*"})
 TOOLS_OF_ROWS = ("run_sql", "patient_timeline", "run_cohort")
 _NAMES = re.compile(r"\bPat[ABCV]\b|\b1\.2\.[1-5]\b|\b1\.9\.\d\d|\b(?:Leeds North|York East)\b", re.IGNORECASE)
 
@@ -159,7 +161,7 @@ def test_what_shows_rows_is_refused(
     for path, method in found:
         if path not in ROWS:
             continue
-        for held in ({}, {"If-None-Match": "*"}):
+        for held in _HELD:
             answer = ask(server, tokens["none"], path, method, **held)
             assert answer.status_code == 403, (method, path, answer.status_code, answer.text)
             assert "under an agreement" in answer.text, path

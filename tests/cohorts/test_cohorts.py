@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Chest, write_objects
@@ -458,11 +459,9 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
 
 @pytest.mark.parametrize("name", cohorts.list_shipped())
 def test_every_shipped_cohort_is_linted_against_a_lake(wh: warehouse.Warehouse, name: str) -> None:
-    given: dict[str, object] = {"prior_data": {"patients": ["a"]}, "external_validation": {"centres": "Leeds"}}.get(
-        name, {}
-    )
+    needed: dict[str, dict[str, Any]] = {"prior_data": {"patients": ["a"]}, "external_validation": {"centres": "Leeds"}}
     for suppress in (0, 5):
-        found = leakage.find_warnings(cohorts.load(name), wh.cohort(name, **given), suppress)
+        found = leakage.find_warnings(cohorts.load(name), wh.cohort(name, **needed.get(name, {})), suppress)
         assert all(problem.severity in ("warning", "note") for problem in found)
 
 
