@@ -58,6 +58,16 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.withdrawal.rewriting", "file.row_id_start"),
         ("warehouse.withdrawal.standing_list", "str"),
     },
+    "Ranges of keys, whose bounds key_ranges.py quotes by literal(); of a plan only positions become SQL": {
+        ("warehouse.ingest.key_parsing", "key_ranges.render_number"),
+        ("warehouse.ingest.listing", "key_ranges.render_number"),
+        ("warehouse.ingest.listing", "one.render"),
+        ("warehouse.ingest.loading", "one.render"),
+        ("warehouse.ingest.planning", "run.con.execute(sql['stretches'], limits).fetchall"),
+        ("warehouse.ingest.planning", "run.con.execute(sql['extent']).fetchall"),
+        ("warehouse.ingest.publish_gate", "one.render"),
+        ("warehouse.ingest.rereading", "one.render"),
+    },
     "A query of the user, which is taken apart here and not run": {
         ("warehouse.query.covering", "query"),
     },
