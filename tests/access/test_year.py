@@ -53,6 +53,7 @@ EVENTS = [
     (vocabulary.RELEASED, "chest export"),
     (vocabulary.RELEASED, "chest sql"),
     (vocabulary.RELEASED, "manifest"),
+    *[(vocabulary.ASKED, "chest manifest used-by")] * 2,
     (vocabulary.RELEASED, "chest manifest download"),  # of the first again, without the two
     (vocabulary.REFUSED, "chest manifest export"),  # expired
     (vocabulary.REFUSED, "chest manifest download"),
@@ -281,6 +282,7 @@ def look_back(year: Year, first: dict[str, Any]) -> None:
     assert [(one["kind"], one.get("changes")) for one in others] == [
         ("refused", None),
         *(("list", {action: 1}) for action in ("opted out", "withdrawn", "purge begun", "purged")),
+        *[("asked", None)] * 2,
     ]
     for patient in (OPTED_OUT, WITHDRAWN):
         held = {one["digest"] for one in year.audit("--patient", patient)}
