@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from warehouse.access.current import may_have_events
 from warehouse.cohorts.answer import CohortAnswer
@@ -53,8 +53,16 @@ class Warehouse(Session):
         settings: Settings | None = None,
         trusted: bool = True,
         agreement: str = "",
-    ) -> Self:
-        """Open a lake for reading: what `warehouse.open` does."""
+    ) -> Warehouse:
+        """Open a lake for reading, at its newest published snapshot or at the one given.
+
+        `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
+        UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
+        `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
+
+        Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements,
+        one is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
+        """
         opened = cls.attach(
             lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
         )
@@ -228,29 +236,4 @@ class Cohort(CohortAnswer):
         return export_manifest(self, folder, objects=objects, columns=columns, copy_tables=copy_tables)
 
 
-def open(
-    lake_address: str | Path = "",
-    *,
-    snapshot: int | None = None,
-    unpublished: bool = False,
-    settings: Settings | None = None,
-    trusted: bool = True,
-    agreement: str = "",
-) -> Warehouse:
-    """Open a lake for reading, at its newest published snapshot or at the one given.
-
-    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
-    UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
-    `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
-
-    Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements, one
-    is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
-    """
-    return Warehouse.open(
-        lake_address,
-        snapshot=snapshot,
-        unpublished=unpublished,
-        settings=settings,
-        trusted=trusted,
-        agreement=agreement,
-    )
+open = Warehouse.open  #: As users call it: `warehouse.open`.

@@ -56,7 +56,7 @@ def policy(
     from warehouse.access.enforcement import find_end, find_permit
     from warehouse.query.session import Session
 
-    with Session.open(lake) as session:
+    with Session.attach(lake) as session:
         found = find_permit(
             session.con, session.location, session.settings, name, leaves=True, what="chest access policy"
         )

@@ -192,7 +192,7 @@ def list_(
     found = register.list_entries(lake)
     shown = found[:limit]
     if check and shown:
-        with Session.open(lake, trusted=False) as newest:
+        with Session.attach(lake, trusted=False) as newest:
             is_shown = not options.find_base(newest)
             for entry in shown:
                 entry["state"] = register.find_state(entry, newest, is_shown=is_shown)

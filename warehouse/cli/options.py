@@ -150,7 +150,7 @@ def open_session(
 
     day = parse_day(as_of) if as_of else None
     trusted = trusted and (is_ours or not agreement)
-    with Session.open(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
+    with Session.attach(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
         with log_refusals(warehouse):
             if group != DEFAULT_GROUP or warehouse.cover:

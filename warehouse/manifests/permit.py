@@ -58,7 +58,7 @@ def permit_manifest(
     events = log.read_events(place, settings)
     if not events and not name:
         return None
-    with Session.open(lake_address or settings.lake, settings=settings) as session:
+    with Session.attach(lake_address or settings.lake, settings=settings) as session:
         found = find_permit(session.con, place, settings, name, leaves=True, what=what)
         if found is None:
             return None

@@ -114,7 +114,7 @@ def _open_session(manifest: Manifest, lake_address: str, newest: bool, settings:
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]
     try:
-        wh = Session.open(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
+        wh = Session.attach(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
     except UsageError as error:
         raise ManifestError(
             f"{manifest.folder}: snapshot {number} of {time}, which it was made from, is gone. {error} "

@@ -208,7 +208,7 @@ def find_missing_patients(manifest: Manifest, lake_address: str, settings: Setti
     # The lake's connection never reads the manifest's files: it gets only the pseudonyms.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
         named = con.execute(sql_files.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
-    with Session.open(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
+    with Session.attach(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
         everybody.con.register("named_patients", named)
         return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
 

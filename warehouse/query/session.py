@@ -46,7 +46,7 @@ ALL_GROUPS = "all"
 
 @dataclass(frozen=True, slots=True)
 class Session(Views):
-    """A lake opened for reading. Created by `Session.open`; closed by `close()` or at the end of a `with` block."""
+    """A lake opened for reading. Created by `Session.attach`; closed by `close()` or at the end of a `with` block."""
 
     con: duckdb.DuckDBPyConnection
     snapshot: store.Snapshot
@@ -65,7 +65,7 @@ class Session(Views):
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
-    def open(
+    def attach(
         cls,
         lake_address: str | Path = "",
         *,
@@ -79,20 +79,8 @@ class Session(Views):
         `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
         UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
         `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
+        No agreement is asked for, even where the lake enforces them: that is left to the code that answers.
         """
-        return cls.attach(lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted)
-
-    @classmethod
-    def attach(
-        cls,
-        lake_address: str | Path = "",
-        *,
-        snapshot: int | None = None,
-        unpublished: bool = False,
-        settings: Settings | None = None,
-        trusted: bool = True,
-    ) -> Self:
-        """The same without an agreement, even where the lake enforces them: for code that asks before it answers."""
         settings = settings or load_settings()
         if unpublished and snapshot is not None:
             raise UsageError("Give either a snapshot or unpublished, not both.")

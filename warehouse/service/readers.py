@@ -48,7 +48,7 @@ class Readers:
     """A lake kept open. Safe to use from several threads."""
 
     def __init__(self, lake: str, settings: Settings) -> None:
-        """Open the lake at its newest published snapshot; LakeError as in `Session.open`."""
+        """Open the lake at its newest published snapshot; LakeError as in `Session.attach`."""
         self.settings = settings
         self.lake = lake or settings.lake
         self.location: Location = parse_address(self.lake)

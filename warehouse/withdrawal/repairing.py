@@ -42,13 +42,14 @@ def repair_lake(
     done = doctor.repair(
         lake_address, from_backup=from_backup, accept_loss=accept_loss, settings=settings, progress=progress
     )
-    if not done.after.is_readable or any(found.is_of_data for found in done.after.findings):
+    left = done.after.findings
+    if not done.after.is_readable or any(found.is_of_data or found.kind is Kind.CATALOGUE for found in left):
         return done, 0  # no lake to be written; a later repair finds the same files
     place = parse_address(lake_address or settings.lake)
     number = put_back(place, settings)
-    if done.is_restored or any(found.kind is Kind.PLACE for found in done.after.findings):
+    if done.is_restored or any(found.kind is Kind.PLACE for found in left):
         return done, number  # another backup may know these files
-    stray = [found.where for found in done.after.findings if found.where.startswith(STANDING_LIST)]
+    stray = [found.where for found in left if found.where.startswith(STANDING_LIST)]
     storage = open_storage(place, settings)
     for name in stray:
         storage.remove(name)

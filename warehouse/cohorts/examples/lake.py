@@ -47,7 +47,7 @@ def open_example(example: Example, path: str) -> Iterator[Session]:
     address = str(_find_place())
     with store.open_writer(parse_address(address), settings) as con:
         store.transact(con, "example", lambda: _fill_tables(con, example, path))
-    with Session.open(address, unpublished=True, settings=settings, trusted=False) as opened:
+    with Session.attach(address, unpublished=True, settings=settings, trusted=False) as opened:
         yield opened
 
 
