@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import duckdb
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.parsed_keys import parse_in_duckdb
 
 from warehouse.errors import UsageError
-from warehouse.ingest.key_parsing import parse_keys
 from warehouse.ingest.scope import Scope
 from warehouse.object_store.layouts import Layout, parse_layout
 
@@ -41,18 +40,10 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def parse_in_sql(con: duckdb.DuckDBPyConnection, layout: Layout, key: str, source: str) -> tuple[object, ...]:
-    con.register("listed", pa.table({"key": pa.array([key], pa.string())}))
-    con.execute("create or replace temp table changes as select key, 'added' as change from listed")
-    con.execute(
-        "create or replace temp table listing as select key, 1 as size, 'e' as etag, $at as last_modified from listed",
-        {"at": WRITTEN},
+    rows = parse_in_duckdb(con, [key], source, layout, WRITTEN).select(
+        "kind = 'header', is_archive, group_name, patient_id, available_date, study_id, series_id, image_id"
     )
-    parse_keys(con, source, layout, is_known=False)
-    rows = con.execute(
-        "select kind = 'header', is_archive, group_name, patient_id, available_date, study_id, series_id, image_id "
-        "from parsed"
-    ).fetchall()
-    return tuple(rows[0])
+    return tuple(rows.fetchall()[0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.text)

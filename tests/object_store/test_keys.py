@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import duckdb
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.parsed_keys import parse_in_duckdb
 
-from warehouse.engine import sql_files
 from warehouse.object_store import keys
 from warehouse.object_store.keys import ObjectKey
+from warehouse.object_store.layouts import Layout
 
 SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12)
 #: Any day of the calendar, and days that only look like one.
@@ -100,24 +100,10 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def parsed_by_duckdb(con: duckdb.DuckDBPyConnection, texts: list[str]) -> dict[str, tuple[object, ...]]:
     """The rows that a refresh would write to raw.objects for these keys."""
-    listed = pa.table({"key": pa.array(texts, pa.string())})
-    con.register("listed", listed)
-    con.execute("create or replace temp table changes as select key, 'added' as change from listed")
-    con.execute(
-        "create or replace temp table listing as select key, 1 as size, 'e' as etag, $at as last_modified from listed",
-        {"at": WRITTEN},
+    rows = parse_in_duckdb(con, texts, "here", Layout(), WRITTEN).select(
+        "key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, available_date"
     )
-    names = {
-        f"{layout}_names": ", ".join(f"'{name}'" for name in keys.list_group_names(pattern))
-        for layout, pattern in (("dated", keys.DATED), ("published", keys.PUBLISHED))
-    }
-    statement = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["parsed"], **names)
-    con.execute(statement, {"source": "here", "dated": keys.DATED, "published": keys.PUBLISHED})
-    rows = con.execute(
-        "select key, kind, layout, group_name, patient_id, record, study_id, series_id, image_id, "
-        "available_date from parsed"
-    ).fetchall()
-    return {key: tuple(values) for key, *values in rows}
+    return {key: tuple(values) for key, *values in rows.fetchall()}
 
 
 def parsed_by_python(text: str) -> tuple[object, ...]:
