@@ -4,16 +4,17 @@
 select distinct patient_id from {{ rows }} where patient_id is not null;
 
 -- name: strays
--- Objects that name another patient by their content than by their key, and whom.
+-- Objects that name another patient by their content than by their key, and whom; among those filed under a patient of
+-- the manifest, or under one between, which leaves out most of a large lake.
 with
 named as (
     select source, unnest([key, dcm_key]) as key, trim(PatientID) as name
     from lake.core.images
-    where trim(PatientID) <> patient_id
+    where patient_id between $first_patient and $last_patient and trim(PatientID) <> patient_id
     union
     select source, key, trim(pseudonym) as name
     from lake.core.clinical
-    where trim(pseudonym) <> patient_id
+    where patient_id between $first_patient and $last_patient and trim(pseudonym) <> patient_id
 )
 
 select

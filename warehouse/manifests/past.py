@@ -77,10 +77,11 @@ def describe_patients(
 ) -> dict[str, Any]:
     """The patients of a manifest as they are kept: by keyed digest. Those too whom only an object's content names."""
     key = open_key(con, place)
-    strays = con.execute(_read("strays")).to_arrow_table()
     with contextlib.closing(connect(settings, manifest.contents)) as own:
         rows = manifest.contents.rows
         names = {name for (name,) in own.execute(sql_files.fill(_read("patients"), rows=rows)).fetchall()}
+        between = {"first_patient": min(names, default=None), "last_patient": max(names, default=None)}
+        strays = con.execute(_read("strays"), between).to_arrow_table()
         if strays.num_rows:
             own.register("strays", strays)
             names |= {name for (name,) in own.execute(sql_files.fill(_read("among"), rows=rows)).fetchall()}
