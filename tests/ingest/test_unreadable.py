@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, copy_lake, write_objects
+from conftest import Chest, Prepared, copy_lake, write_objects
 from faulty import Fault, Faulty, alter_byte, answer_with, answer_with_page, serve_faulty, shorten_body
 from servers import S3, serve_rclone
 
@@ -270,12 +270,21 @@ def test_html_in_place_of_a_record_keeps_the_row_too(tmp_path: Path, new_lake: P
     assert ages_in(lake) == {key: age for key, age in (seen | {"Covid39": 70}).items() if key != "Covid0"}
 
 
-def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, new_lake: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(new_lake)
-    header = {"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
-    keys = [f"training/P{n}/images_metadata/2020-04-01/i.json" for n in range(20)]
-    write_objects(bucket, dict.fromkeys(keys, json.dumps(header)))
-    warehouse.refresh(str(bucket), lake)
+HEADERS = [f"training/P{n:02}/images_metadata/2020-04-01/i.json" for n in range(20)]
+
+
+def header(modality: str) -> str:
+    return json.dumps({"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": [modality]}})
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A folder of twenty headers, and a lake of it."""
+    return Prepared.of(tmp_path_factory.mktemp("images"), dict.fromkeys(HEADERS, header("CT")))
+
+
+def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, images: Prepared) -> None:
+    bucket, lake, keys = images.restore_bucket(), str(copy_lake(images.lake, tmp_path / "lake")), HEADERS
     write_objects(bucket, {keys[0]: "{"})
     warehouse.refresh(str(bucket), lake)
     with warehouse.open(lake) as wh:
@@ -287,15 +296,8 @@ def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, new_lak
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "other rules"])
-def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path, new_lake: Path) -> None:
-    bucket, lake = tmp_path / "bucket", str(new_lake)
-
-    def header(modality: str) -> str:
-        return json.dumps({"00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080060": {"vr": "CS", "Value": [modality]}})
-
-    keys = [f"training/P{n:02}/images_metadata/2020-04-01/i.json" for n in range(20)]
-    write_objects(bucket, dict.fromkeys(keys, header("CT")))
-    warehouse.refresh(str(bucket), lake)
+def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path, images: Prepared) -> None:
+    bucket, lake, keys = images.restore_bucket(), str(copy_lake(images.lake, tmp_path / "lake")), HEADERS
     with warehouse.open(lake) as wh:
         (etag,) = wh.sql(f"select etag from images where key = '{keys[1]}'").fetchall()
     if not is_asked:
