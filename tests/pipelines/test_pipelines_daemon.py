@@ -55,7 +55,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """`dagster-daemon run` with the repository's own dagster.yaml, in a DAGSTER_HOME of its own; it ends with its test,
     for it would go on with whatever else it finds to do."""
     home = tmp_path_factory.mktemp("home")
-    truth = synthetic.make_bucket(home / "bucket", 8, "dated", 1)
+    truth = synthetic.make_bucket(home / "bucket", 20, "dated", 1)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
