@@ -24,8 +24,9 @@ where key is not null
 group by uri;
 
 -- name: among
--- Which of these objects a manifest has.
-select uri from {{ rows }} where list_contains($uris, uri);
+-- Whom the objects of a manifest name by their content, as far as it is among the strays.
+select distinct strays.name from {{ rows }} as listed
+inner join strays on listed.uri = strays.uri;
 
 -- name: named
 -- Whom the rows may name: by what they state, and by every folder of a key.
