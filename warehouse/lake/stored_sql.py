@@ -41,12 +41,14 @@ _MOST_PLAIN = 10_000
 
 #: The columns of DuckLake's own tables that are texts. All others are numbers, as we put them into statements.
 _TEXTS = (
-    "key value scope snapshot_time changes_made author commit_message commit_extra_info schema_uuid schema_name path "
-    "table_uuid table_name view_uuid view_name dialect sql column_aliases file_format format encryption_key min_value "
-    "max_value extra_stats variant_path shredded_type column_name column_type initial_default default_value "
-    "default_value_type default_value_dialect transform partition_value schedule_start type source_name macro_name "
-    "parameter_name parameter_type expression sort_direction null_order"
-).split()
+    *("key", "value", "scope", "snapshot_time", "changes_made", "author", "commit_message", "commit_extra_info"),
+    *("schema_uuid", "schema_name", "path", "table_uuid", "table_name", "view_uuid", "view_name", "dialect"),
+    *("sql", "column_aliases", "file_format", "format", "encryption_key", "min_value", "max_value", "extra_stats"),
+    *("variant_path", "shredded_type", "column_name", "column_type", "initial_default", "default_value"),
+    *("default_value_type", "default_value_dialect", "transform", "partition_value", "schedule_start", "type"),
+    *("source_name", "macro_name", "parameter_name", "parameter_type", "expression", "sort_direction"),
+    "null_order",
+)
 #: What a catalogue in SQLite may have, each as `kind: statement`, or `kind name` where there is no statement: tables
 #: whose columns are what they seem (names and types, no values by default), and the indices that SQLite makes for the
 #: keys of DuckLake's tables, each a number. Only tables of inlined rows, and of others, have texts of any name.
