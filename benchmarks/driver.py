@@ -3,9 +3,10 @@
     python -m benchmarks.driver [--sizes 1000000 10000000 100000000] [--folder .benchmarks]
 
 Done as in any first refresh: the listing (made on the fly, synthetic_store.py), its comparison with the empty lake,
-`raw.objects` written, units planned and read; then the listing and its comparison with a lake that knows it all. Made
-up: the receipts of the units, which say that no object was loaded. So nothing is fetched, extracted or committed, and
-core tables stay empty, with which plans are joined. What a commit costs is measured apart (workers.py).
+`raw.objects` written, units planned and read; then the listing and its comparison with a lake that knows it all, and
+once more with `full`, as if all had changed, so that `raw.objects` is written anew. Made up: the receipts of the units,
+which say that no object was loaded. So nothing is fetched, extracted or committed, and core tables stay empty, with
+which plans are joined. What a commit costs is measured apart (workers.py).
 """
 
 import argparse
@@ -65,9 +66,17 @@ def drive(n_objects: int, lake: Path) -> dict[str, float]:
         planned = time.perf_counter()
         found = ingest.list_objects(run)
         again = time.perf_counter()
+        all_found = ingest.list_objects(run, full=True)
+        rewritten = time.perf_counter()
     assert (found.listed, found.added, found.changed, found.removed) == (n_objects, 0, 0, 0)
+    assert (all_found.listed, all_found.changed) == (n_objects, n_objects)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    times = {"listing": listed - start, "planning": planned - listed, "again": again - planned}
+    times = {
+        "listing": listed - start,
+        "planning": planned - listed,
+        "again": again - planned,
+        "full": rewritten - again,
+    }
     return {**times, "units": workers.units, "peak": peak}
 
 
@@ -84,6 +93,7 @@ def measure_driver(folder: Path, sizes: Iterable[int]) -> Iterator[Row]:
         yield Row("listing and comparing", "s", [found["listing"]], at=at)
         yield Row("planning", "s", [found["planning"]], at=at)
         yield Row("listing and comparing again", "s", [found["again"]], at=at)
+        yield Row("listing and writing all again", "s", [found["full"]], at=at)
         yield Row("CPU seconds", "s", [run.cpu_seconds], at=at)
         yield Row("units", "", [found["units"]], at=at)
         yield Row("peak memory", "MiB", [found["peak"]], at=at)

@@ -5,8 +5,14 @@
 select key from raw.objects;
 
 -- name: of_changes
--- Those that a listing has brought.
-select key from changes where change <> 'removed';
+-- Those that differ in a listing.
+select key from changes;
+
+-- name: of_patients
+-- Their .dcm objects, by patient.
+select patient_id as key from parsed where kind = 'dcm'
+union all
+select patient_id as key from changes where old_kind = 'dcm';
 
 -- name: count
 select count(*) as n_objects from ({{ objects }});

@@ -26,7 +26,9 @@ found as (
         size,
         etag,
         last_modified,
-        {{ former_patient }} as former_patient,
+        change,
+        old_kind,
+        patient_id as former_patient,
         regexp_full_match(key, $archive) as is_archive,
         regexp_full_match(key, $pattern)
         and not regexp_full_match(key, $archive)
@@ -78,14 +80,14 @@ select
     end as image_id,
     key_date,
     is_archive,
+    change,
+    old_kind,
     {{ part }} as part
 from parts;
 
 -- name: keep_headers
 -- A .dcm whose header is read stays one that is, until warehouse/ingest/header_sources.py finds its .json.
-update parsed set kind = 'header'
-from changes
-where parsed.kind = 'dcm' and parsed.key = changes.key and changes.old_kind = 'header';
+update parsed set kind = 'header' where kind = 'dcm' and old_kind = 'header';
 
 -- name: archives
 select count(*) from parsed where is_archive;

@@ -134,7 +134,13 @@ create or replace temp table parsed as
 with
 dated as (
     select
-        key, size, etag, last_modified, regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
+        key,
+        size,
+        etag,
+        last_modified,
+        change,
+        old_kind,
+        regexp_extract(key, '^(?:' || $dated || ')$', [{{ dated_names }}]) as d
     from changes
     where change <> 'removed'
 ),
@@ -181,32 +187,38 @@ select
     nullif(p.dcm_series || p.header_series, '') as series_id,
     nullif(coalesce(p.dcm_id || p.header_id, d.dcm_id || d.header_id), '') as image_id,
     key_date,
+    change,
+    old_kind,
     {{ part }} as part
 from parts;
 
 -- name: delete
+-- Here and below what is `within` is a range of keys: the keys of all that changed may be too many for memory.
 delete from {{ table }}
-where source = $source and key in (select key from changes where change <> 'added');
+where source = $source and {{ within }} and key in (select key from changes where change <> 'added' and {{ within }});
 
 -- name: removed
 -- Rows of objects that no longer exist or have changed their kind. Rows of replaced objects stay until the new content
 -- has been read, because that may fail.
 create or replace temp table removed as
-select changes.key
-from changes
-left join parsed on changes.key = parsed.key
-where change = 'removed' or (change = 'changed' and changes.old_kind <> parsed.kind);
+select key from changes
+where change = 'removed'
+union all
+select key from parsed
+where change = 'changed' and old_kind <> kind;
 
 -- name: delete_removed
-delete from {{ table }} where source = $source and key in (from removed);
+delete from {{ table }}
+where source = $source and {{ within }} and key in (select key from removed where {{ within }});
 
 -- name: unpaired
 -- Left behind by another program: a stored file without its typed row. Reading it again would duplicate it.
 delete from {{ whole }}
 where
     source = $source
-    and key in (select key from changes where change <> 'added')
-    and key not in (select key from {{ typed }} where source = $source);
+    and {{ within }}
+    and key in (select key from changes where change <> 'added' and {{ within }})
+    and key not in (select key from {{ typed }} where source = $source and {{ within }});
 
 -- name: due
 -- Objects to read again although the etag is the same; the row stays meanwhile.
@@ -225,8 +237,9 @@ select
     now() as last_seen,
     any_value(loaded.etag) as kept_etag
 from parsed
-inner join {{ table }} as loaded on parsed.key = loaded.key and parsed.etag = loaded.etag
-where loaded.source = $source and parsed.kind = '{{ kind }}'
+inner join (select key, etag from {{ table }} where source = $source and {{ within }}) as loaded
+    on parsed.key = loaded.key and parsed.etag = loaded.etag
+where parsed.kind = '{{ kind }}' and parsed.part = {{ part }}
 group by all;
 
 -- name: insert
@@ -289,30 +302,29 @@ where reason is not null;
 select 1 from core.images where source = $source limit 1;
 
 -- name: repaired
--- Loaded images whose .dcm was added, removed or replaced, with their present .dcm.
+-- Loaded images whose .dcm was added, removed or replaced, with their present .dcm; of the patients that are `near`.
 create or replace temp table repaired as
 with
 touched as (
-    select group_name, patient_id, image_id from parsed where kind = 'dcm'
+    select group_name, patient_id, image_id from parsed where kind = 'dcm' and {{ near }}
     union
-    select group_name, patient_id, image_id from changes where old_kind = 'dcm'
+    select group_name, patient_id, image_id from changes where old_kind = 'dcm' and {{ near }}
 ),
 
 loaded as (
-    select images.* from core.images
+    select images.* from (from core.images where source = $source and {{ near }}) as images
     semi join touched
         on
             images.group_name = touched.group_name
             and images.patient_id = touched.patient_id
             and images.image_id = touched.image_id
     -- The .dcm that a header was read from stays what it was, until its new content is read.
-    where images.source = $source and images.header_source = 'json'
+    where images.header_source = 'json'
 ),
 
 headers as (
-    select objects.* from raw.objects
+    select objects.* from (from raw.objects where source = $source and {{ near }}) as objects
     semi join loaded on objects.key = loaded.key
-    where objects.source = $source
 ),
 
 paired as ({{ pairing }})

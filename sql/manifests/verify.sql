@@ -87,7 +87,14 @@ where rowid in (
 -- name: others
 -- Objects of the bucket that are not in the manifest, as ingest/listing.sql parses them.
 create or replace temp table changes as
-select there.key, there.size, there.etag, there.last_modified, 'added' as change
+select
+    there.key,
+    there.size,
+    there.etag,
+    there.last_modified,
+    'added' as change,
+    cast(null as varchar) as old_kind,
+    cast(null as varchar) as patient_id
 from there
 anti join (from recorded where object <> 'clinical') as recorded
     on there.key = recorded.key and there.place = recorded.place

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import write_objects
@@ -14,9 +15,11 @@ from warehouse.ingest import key_ranges, open_run, planning
 from warehouse.settings import Settings
 
 SETTINGS = Settings(workers=1, max_removals_percent=100)
+#: Headers are read from .dcm objects where there is no .json.
+WITH_DCM = Settings(workers=1, max_removals_percent=100, layout="standard+dcm")
 
 
-def change_bucket(bucket: Path) -> Iterator[dict[str, bool]]:
+def change_bucket(bucket: Path) -> Iterator[dict[str, Any]]:
     """Change a bucket again and again; yields how it is refreshed each time."""
     write_objects(bucket, build_objects(range(12)))
     write_objects(bucket, {"test/Q1/images_metadata/2020-03-01/q.json": write_header(1001), "training/P3/x.json": "{"})
@@ -27,20 +30,26 @@ def change_bucket(bucket: Path) -> Iterator[dict[str, bool]]:
     write_objects(bucket, build_objects(range(12, 14)))
     write_objects(bucket, {"training/P5/images_metadata/2020-03-01/5.json": "no JSON, so that the row before stays"})
     write_objects(bucket, {"training/P7/data/2021-01-01/data.json": json.dumps({"Pseudonym": "P7", "Age": 60})})
+    # Other .dcm for images that are loaded: some that came earlier, some with new content, one that is gone.
+    write_objects(bucket, {f"training/P{n}/images/2019-01-01/{n}.dcm": b"before" for n in range(1, 5)})
+    write_objects(bucket, {key: b"new" for key in build_objects(range(5, 9)) if key.endswith(".dcm")})
+    (bucket / "training/P10/images/2021-03-02/10.dcm").unlink()
     yield {}
     yield {"reextract_headers": True}
     yield {"full": True}
+    yield {"settings": WITH_DCM}
+    yield {"settings": WITH_DCM, "full": True}
 
 
 def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lakes = {key_ranges.RANGE_SIZE: tmp_path / "whole", 20: tmp_path / "parts"}
+    lakes = {key_ranges.RANGE_SIZE: tmp_path / "whole", 10: tmp_path / "parts"}
     seen = []
     for step, options in enumerate(change_bucket(tmp_path / "bucket")):
         done = {}
         for range_size, lake in lakes.items():
             monkeypatch.setattr(key_ranges, "RANGE_SIZE", range_size)
-            monkeypatch.setattr(planning, "_PLAN_SIZE", range_size // 3)  # plans end within ranges, too
-            done[range_size] = warehouse.refresh(tmp_path / "bucket", lake, settings=SETTINGS, **options)
+            monkeypatch.setattr(planning, "_PLAN_SIZE", range_size // 2)  # plans end within ranges, too
+            done[range_size] = warehouse.refresh(tmp_path / "bucket", lake, **{"settings": SETTINGS, **options})
         whole, parts = done.values()
         assert (parts.objects, parts.images, parts.clinical) == (whole.objects, whole.images, whole.clinical), step
         assert read_tables(tmp_path / "parts") == read_tables(tmp_path / "whole"), step

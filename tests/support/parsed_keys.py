@@ -17,8 +17,9 @@ def parse_in_duckdb(
     con.register("listed", pa.table({"key": pa.array(keys, pa.string())}))
     con.execute(
         "create or replace temp table changes as "
-        "select key, 1 as size, 'e' as etag, $at as last_modified, 'added' as change from listed",
+        "select key, 1 as size, 'e' as etag, $at as last_modified, 'added' as change, "
+        "cast(null as varchar) as old_kind, cast(null as varchar) as patient_id from listed",
         {"at": written},
     )
-    parse_keys(con, source, layout, is_known=False)
+    parse_keys(con, source, layout)
     return con.table("parsed")

@@ -11,13 +11,15 @@ from warehouse.object_store import keys, layouts
 if TYPE_CHECKING:
     import duckdb
 
+    from warehouse.ingest.key_ranges import KeyRange
     from warehouse.object_store.layouts import Layout
 
 
-def parse_keys(con: duckdb.DuckDBPyConnection, source: str, layout: Layout, *, is_known: bool = True) -> int:
-    """Parse the keys of `changes` that are not removed; `is_known` if it has what the lake knows of them.
+def parse_keys(con: duckdb.DuckDBPyConnection, source: str, layout: Layout) -> list[KeyRange]:
+    """Parse the keys of `changes` that are not removed: key, size, etag and last_modified as listed, `change`, and
+    old_kind and patient_id as the lake knows them.
 
-    Returns the number of parts, by ranges of keys, that `parsed` is divided into.
+    Returns the ranges of keys that `changes` is divided into; `part` of a row is the number of its range.
     """
     ranges = key_ranges.find_changed_ranges(con)
     number = key_ranges.render_number(ranges, "key")
@@ -26,18 +28,17 @@ def parse_keys(con: duckdb.DuckDBPyConnection, source: str, layout: Layout, *, i
         statement = sql_files.read_statements("ingest/listing.sql")["parsed"]
         statement = sql_files.fill(statement, part=number, **render_pattern_names())
         con.execute(statement, parameters | {"dated": keys.DATED, "published": keys.PUBLISHED})
-        if layout.reads_dcm and is_known:
+        if layout.reads_dcm:
             con.execute(sql_files.read_statements("ingest/layouts.sql")["keep_headers"])
-        return len(ranges)
+        return ranges
     statement = sql_files.fill(
         sql_files.read_statements("ingest/layouts.sql")["parsed"],
         part=number,
         names_in_key=_render_names(layout),
-        former_patient="patient_id" if is_known else "cast(null as varchar)",
     )
     given = {"pattern": layout.pattern, "group": layout.find_group(source), **layouts.PATTERNS}
     con.execute(statement, parameters | given)
-    return len(ranges)
+    return ranges
 
 
 def render_pattern_names() -> dict[str, str]:

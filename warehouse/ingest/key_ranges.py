@@ -38,8 +38,13 @@ def find_ranges(con: duckdb.DuckDBPyConnection) -> list[KeyRange]:
 
 
 def find_changed_ranges(con: duckdb.DuckDBPyConnection) -> list[KeyRange]:
-    """The same for the objects in the temporary table `changes` that a listing has brought."""
+    """The same for the objects in the temporary table `changes`."""
     return _divide(con, "of_changes")
+
+
+def find_patient_ranges(con: duckdb.DuckDBPyConnection) -> list[KeyRange]:
+    """Ranges of patients instead of keys, by the .dcm objects that have changed."""
+    return _divide(con, "of_patients")
 
 
 def _divide(con: duckdb.DuckDBPyConnection, objects: str) -> list[KeyRange]:

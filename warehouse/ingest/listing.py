@@ -99,17 +99,17 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
     counts = replace(counts, withheld=left_out.n_objects)
     odd = _compare_skipped(run, skipped)
     has_changes = bool(counts.added or counts.changed or counts.removed)
-    n_parts = 0  # of what changed
+    changed: list[KeyRange] = []
     if has_changes:
         if not allow_removals:
             _refuse_removals(run, counts.removed, before=row[4])
         readability.probe_objects(run)
-        n_parts = parse_keys(run.con, run.source, run.layout)
+        changed = parse_keys(run.con, run.source, run.layout)
     n_archives = _count_archives(run) if has_changes else 0
     if has_changes or odd or left_out.is_new or is_new_layout:
         run.commit(
             "objects",
-            lambda: _write(run, counts, n_parts, odd, full, left_out),
+            lambda: _write(run, counts, changed, odd, full, left_out),
             added=counts.added,
             changed=counts.changed,
             removed=counts.removed,
@@ -229,44 +229,69 @@ def _refuse_removals(run: BucketRun, removed: int, before: int) -> None:
 
 
 def _write(
-    run: BucketRun, counts: ListingCounts, n_parts: int, odd: int, full: bool, left_out: withholding.LeftOut
+    run: BucketRun,
+    counts: ListingCounts,
+    changed: Sequence[KeyRange],
+    odd: int,
+    full: bool,
+    left_out: withholding.LeftOut,
 ) -> None:
     if left_out.is_new:
         removal.replace_withheld(run.con, run.source, left_out.found)
     if source_layouts.is_new(run):
         source_layouts.remember(run)
         header_sources.give_up_headers(run)
-    if n_parts:
-        _write_objects(run, counts, n_parts, full)
+    if changed:
+        _write_objects(run, counts, changed, full)
     if odd:
         sql = sql_files.read_statements("ingest/listing.sql")
         for name in ("forget_skipped", "reject_skipped"):
             run.con.execute(sql[name], {"source": run.source})
 
 
-def _write_objects(run: BucketRun, counts: ListingCounts, n_parts: int, full: bool) -> None:
+def _write_objects(run: BucketRun, counts: ListingCounts, changed: Sequence[KeyRange], full: bool) -> None:
+    """Write what changed into raw.objects, range by range, and take out of the other tables what is no longer so."""
     sql = sql_files.read_statements("ingest/listing.sql")
     source = {"source": run.source}
-    if counts.changed or counts.removed:
-        for table in ("raw.objects", "ops.rejects"):
-            run.con.execute(sql_files.fill(sql["delete"], table=table), source)
-        run.con.execute(sql["removed"])
-        for table in _DERIVED:
-            run.con.execute(sql_files.fill(sql["delete_removed"], table=table), source)
-    if counts.added or counts.changed:
-        for part in range(n_parts):
+    run.con.execute(sql["removed"])
+    has_removed = bool(fetch_first(run.con.execute("from removed limit 1")))
+    for part, one in enumerate(changed):
+        within = one.render("key")
+        if counts.changed or counts.removed:
+            for table in ("raw.objects", "ops.rejects"):
+                run.con.execute(sql_files.fill(sql["delete"], table=table, within=within), source)
+        for table in _DERIVED if has_removed else ():
+            run.con.execute(sql_files.fill(sql["delete_removed"], table=table, within=within), source)
+        if counts.added or counts.changed:
             run.con.execute(sql_files.fill(sql["insert"], part=str(part), **columns.template_values()))
+        if full and counts.changed:
+            _mark_due(run, part, within)
+    if counts.added or counts.changed:
         run.con.execute(sql["reject_dates"])
         if not run.layout.is_standard:
             run.con.execute(sql_files.read_statements("ingest/layouts.sql")["reject_archives"])
-    if full and counts.changed:
-        for whole, typed in _WHOLE.items():
-            run.con.execute(sql_files.fill(sql["unpaired"], whole=whole, typed=typed), source)
-        for kind, table in _TYPED.items():
-            run.con.execute(sql_files.fill(sql["due"], table=table, kind=kind), {**source, "reason": readability.DUE})
-    if not fetch_first(run.con.execute(sql["any_image"], source)):
-        return
-    pairing = sql_files.fill(sql_files.read("ingest/pairing.sql"), near="true")
-    run.con.execute(sql_files.fill(sql["repaired"], pairing=pairing), source)
-    if fetch_first(run.con.execute("from repaired limit 1")):
-        run.con.execute(sql["repair"], source)
+    if fetch_first(run.con.execute(sql["any_image"], source)):
+        _pair_again(run)
+
+
+def _mark_due(run: BucketRun, part: int, within: str) -> None:
+    """Mark the loaded objects of a range to be read again, although their etag is the same."""
+    sql = sql_files.read_statements("ingest/listing.sql")
+    source = {"source": run.source}
+    for whole, typed in _WHOLE.items():
+        run.con.execute(sql_files.fill(sql["unpaired"], whole=whole, typed=typed, within=within), source)
+    for kind, table in _TYPED.items():
+        due = sql_files.fill(sql["due"], table=table, kind=kind, part=str(part), within=within)
+        run.con.execute(due, {**source, "reason": readability.DUE})
+
+
+def _pair_again(run: BucketRun) -> None:
+    """Give loaded images the .dcm that they have now, by ranges of patients."""
+    sql = sql_files.read_statements("ingest/listing.sql")
+    source = {"source": run.source}
+    for one in key_ranges.find_patient_ranges(run.con):
+        near = one.render("patient_id")
+        pairing = sql_files.fill(sql_files.read("ingest/pairing.sql"), near=near)
+        run.con.execute(sql_files.fill(sql["repaired"], pairing=pairing, near=near), source)
+        if fetch_first(run.con.execute("from repaired limit 1")):
+            run.con.execute(sql["repair"], source)

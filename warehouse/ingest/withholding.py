@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from warehouse.object_store.base import Skipped
     from warehouse.withdrawal.removal import Excluded, Withheld
 
+#: Keys looked at at a time.
+_BATCH = 100_000
+
 _SQL = "ingest/withholding.sql"
 
 
@@ -46,12 +49,7 @@ def leave_out(run: BucketRun, excluded: Excluded | None) -> LeftOut:
     known = removal.read_withheld(run.con, run.source)
     names = [name for (name,) in run.con.execute(_read("names")).fetchall()]
     single = {one.object: one.digest for one in known if one.object and one.digest in excluded.digests}
-    keys = {}
-    if single:
-        listed = [key for (key,) in run.con.execute(_read("keys")).fetchall()]
-        keys = {
-            key: single[digest] for key in listed if (digest := excluded.key.digest_object(run.source, key)) in single
-        }
+    keys = _find_keys(run, excluded, single) if single else {}
     _fill(run, "withheld_names", "name", excluded.key.find_patients(names, excluded.digests))
     _fill(run, "withheld_keys", "key", keys)
     run.con.execute(_read("withheld"))
@@ -65,6 +63,16 @@ def leave_out(run: BucketRun, excluded: Excluded | None) -> LeftOut:
     # A part of the bucket does not show how many there are.
     is_new = not run.scope.prefixes and set(found) != {one for one in known if not one.object}
     return LeftOut(int(row[0]) if row else 0, found, is_new)
+
+
+def _find_keys(run: BucketRun, excluded: Excluded, single: dict[str, str]) -> dict[str, str]:
+    """The new keys among `single` objects, by the digests of objects, with the digests of their patients."""
+    found = {}
+    for batch in run.con.execute(_read("keys")).to_arrow_reader(_BATCH):  # there may be any number
+        for key in batch.column("key").to_pylist():
+            if (digest := excluded.key.digest_object(run.source, key)) in single:
+                found[key] = single[digest]
+    return found
 
 
 def drop_skipped(skipped: list[Skipped], excluded: Excluded | None) -> list[Skipped]:

@@ -126,7 +126,7 @@ def _compare_bucket(
     if con.execute(sql["listed_twice"], {"place": place}).fetchall():
         con.execute(sql["listed_once"], {"place": place})
     con.execute(sql["others"], {"place": place})
-    parse_keys(con, bucket.source, Layout(), is_known=False)
+    parse_keys(con, bucket.source, Layout())
     con.execute(sql["sent_again"], {"place": place, "as_of": as_of})
     con.execute(sql["clinical"], {"place": place, "as_of": as_of, "is_home": is_home})
     _read_kinds(con, bucket, place)
