@@ -18,7 +18,7 @@ from warehouse.access import vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover
 from warehouse.errors import AccessRefusedError, NotFoundError, WarehouseError
-from warehouse.query.session import attach_session
+from warehouse.query.session import attach_as
 from warehouse.settings import Settings
 
 #: What `warehouse` has: what asks for an agreement; what needs none, being the data manager's or of what one has.
@@ -219,7 +219,7 @@ def test_no_session_of_a_session_shows_more(wh: warehouse.Warehouse, lake: str) 
 
 def test_a_cohort_shows_what_is_covered(wh: warehouse.Warehouse, films: warehouse.Cohort, tmp_path: Path) -> None:
     halves = films.split(train=50, test=50, seed=1)
-    with attach_session(wh.location.name, warehouse.Warehouse) as other:
+    with attach_as(warehouse.Warehouse, wh.location.name) as other:
         calls: dict[str, Callable[[], object]] = {
             "attrition": films.attrition,
             "demographics": films.demographics,

@@ -321,9 +321,14 @@ class Session(Views):
         self.close()
 
 
-def attach_session(
+def attach_session(lake_address: str | Path = "", **options: Any) -> Session:
+    """Open a lake for reading, as `attach_as` does."""
+    return attach_as(Session, lake_address, **options)
+
+
+def attach_as(
+    kind: type[S],
     lake_address: str | Path = "",
-    kind: type[S] = Session,  # type: ignore[assignment]
     *,
     snapshot: int | None = None,
     unpublished: bool = False,
