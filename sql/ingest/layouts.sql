@@ -1,8 +1,9 @@
 -- The layouts of sources other than the standard. One statement under each name; warehouse/ingest/source_layouts.py and
 -- key_parsing.py run them.
 
--- name: layout
-select layout, group_name from ops.layouts where source = $source;
+-- name: layouts
+-- All of them: they are few, and of a filter DuckLake would ask the catalogue for each file, which takes longer.
+select source, layout, group_name from ops.layouts;
 
 -- name: keyed
 -- Whether a layout has said anything of an object.

@@ -4,16 +4,17 @@
 select distinct patient_id from {{ rows }} where patient_id is not null;
 
 -- name: strays
--- Objects that name another patient by their content than by their key, and whom.
+-- Objects that name another patient by their content than by their key, and whom; among those filed under a patient of
+-- the manifest, or under one between, which leaves out most of a large lake.
 with
 named as (
     select source, unnest([key, dcm_key]) as key, trim(PatientID) as name
     from lake.core.images
-    where trim(PatientID) <> patient_id
+    where patient_id between $first_patient and $last_patient and trim(PatientID) <> patient_id
     union
     select source, key, trim(pseudonym) as name
     from lake.core.clinical
-    where trim(pseudonym) <> patient_id
+    where patient_id between $first_patient and $last_patient and trim(pseudonym) <> patient_id
 )
 
 select
@@ -24,8 +25,9 @@ where key is not null
 group by uri;
 
 -- name: among
--- Which of these objects a manifest has.
-select uri from {{ rows }} where list_contains($uris, uri);
+-- Whom the objects of a manifest name by their content, as far as it is among the strays.
+select distinct strays.name from {{ rows }} as listed
+inner join strays on listed.uri = strays.uri;
 
 -- name: named
 -- Whom the rows may name: by what they state, and by every folder of a key.

@@ -158,16 +158,18 @@ def test_a_refresh_reports_what_it_did(loaded: Loaded) -> None:
     assert refreshes == [(loaded.result.run_id,)]
 
 
-def test_counts_of_a_refresh_of_few_patients_are_hidden(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_counts_of_a_refresh_of_few_patients_are_hidden(
+    tmp_path: Path, new_lake: Path, instance: dg.DagsterInstance
+) -> None:
     """All numbers are rounded so that five patients of the same size, or one, could be behind them."""
     folder = tmp_path / "bucket"
     truth = synthetic.make_bucket(folder, 12, "dated", 4)
     kept = sorted((folder / "training").iterdir())[-1]
     kept.rename(tmp_path / "later")
-    assert run(instance, folder, tmp_path / "lake").success
+    assert run(instance, folder, new_lake).success
     (tmp_path / "later").rename(kept)
-    second = run(instance, folder, tmp_path / "lake")
-    with warehouse.open(str(tmp_path / "lake")) as wh:
+    second = run(instance, folder, new_lake)
+    with warehouse.open(str(new_lake)) as wh:
         most = {
             step: wh.con.execute(
                 f"select max(n) from (select patient_id, count(*) as n from lake.{table} group by patient_id) "
@@ -219,21 +221,23 @@ def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.
 
 
 @pytest.mark.usefixtures("exact")
-def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_run_config_limits_to_a_prefix_and_allows_removals(
+    tmp_path: Path, new_lake: Path, instance: dg.DagsterInstance
+) -> None:
     folder = tmp_path / "bucket"
     synthetic.make_bucket(folder, 4, "dated", 2)
     patients = sorted((folder / "training").iterdir())
     prefix = {"prefix": f"training/{patients[0].name}/"}
-    part = metadata(run(instance, folder, tmp_path / "lake", objects=prefix, images=prefix, clinical=prefix))
+    part = metadata(run(instance, folder, new_lake, objects=prefix, images=prefix, clinical=prefix))
     inside = sum(path.is_file() for path in patients[0].rglob("*"))
     assert part["objects"]["listed"] == part["objects"]["dagster/row_count"] == inside
 
-    assert run(instance, folder, tmp_path / "lake").success
+    assert run(instance, folder, new_lake).success
     for path in patients[1:]:
         path.rename(tmp_path / path.name)
-    refused = run(instance, folder, tmp_path / "lake")
+    refused = run(instance, folder, new_lake)
     assert "more than 10 %" in failure(refused, "objects").user_failure_data.description
-    allowed = metadata(run(instance, folder, tmp_path / "lake", objects={"allow_removals": True}))
+    allowed = metadata(run(instance, folder, new_lake, objects={"allow_removals": True}))
     assert allowed["objects"]["removed"] > 0
     assert allowed["objects"]["dagster/row_count"] == inside
 
@@ -241,9 +245,9 @@ def test_run_config_limits_to_a_prefix_and_allows_removals(tmp_path: Path, insta
     records = sorted(patients[0].rglob("data.json"))
     for path in records:
         path.write_text("{")
-    held = run(instance, folder, tmp_path / "lake")
+    held = run(instance, folder, new_lake)
     assert "cannot be read" in failure(held, "published").user_failure_data.description
-    shown = metadata(run(instance, folder, tmp_path / "lake", published={"allow_removals": True}))
+    shown = metadata(run(instance, folder, new_lake, published={"allow_removals": True}))
     assert shown["published"]["is_new"] is True
 
 

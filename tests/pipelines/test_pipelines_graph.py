@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import write_objects
+from conftest import start_lake, write_objects
 
 import warehouse
 from pipelines import checks
@@ -111,6 +111,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance
     synthetic.make_bucket(folder / "bucket", 8, "dated", 3)
     house = House(folder, instance)
     assert house.tick() == set()  # nothing is published: nothing can be asked
+    start_lake(house.lake)
     assert house.run().success
     assert house.settle() == (ANSWERED, ANSWERED)
     return house
@@ -306,6 +307,7 @@ def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_ste
     for name in ("north", "south"):
         write_objects(tmp_path / name, {f"training/{name}1/data/2020-04-01/data.json": "{}"})
     house = House(tmp_path, instance, f"north={tmp_path}/north south={tmp_path}/south")
+    start_lake(house.lake)
     assert house.run().success
     with warehouse.open(str(house.lake)) as wh:
         assert wh.patients().aggregate("count(*)").fetchall() == [(2,)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, start_lake, write_objects
+from conftest import Chest, copy_lake, start_lake, write_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
@@ -222,6 +222,15 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.fixture(scope="module")
+def lake_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of one record, of which tests take a copy."""
+    root = tmp_path_factory.mktemp("one")
+    write_objects(root / "bucket", record("Covid1", "Leeds"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
+    return root / "lake"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -230,10 +239,10 @@ def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
         "select * exclude (covid_status) from ({body})",
     ],
 )
-def test_views_of_somebody_else_that_do_not_fit_are_one_line(change: str, tmp_path: Path, here: Chest) -> None:
-    write_objects(tmp_path / "bucket", record("Covid1", "Leeds"))
-    folder = str(start_lake(tmp_path / "lake"))
-    warehouse.refresh(str(tmp_path / "bucket"), folder)
+def test_views_of_somebody_else_that_do_not_fit_are_one_line(
+    change: str, tmp_path: Path, lake_of_one: Path, here: Chest
+) -> None:
+    folder = str(copy_lake(lake_of_one, tmp_path / "lake"))
     with lakes.open_writer(location.parse_address(folder), Settings()) as con:
         query = "select sql from duckdb_views() where view_name = 'patients' and database_name = ?"
         ((sql,),) = con.execute(query, [lakes.ALIAS]).fetchall()

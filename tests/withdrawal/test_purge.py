@@ -83,6 +83,14 @@ def lake(made: Path, tmp_path: Path) -> Iterator[Path]:
     return copy_lake(made, tmp_path / "lake")
 
 
+@pytest.fixture(scope="module")
+def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy without the patients, which no test changes."""
+    lake = copy_lake(made, tmp_path_factory.mktemp("purged") / "lake")
+    purge_all(str(lake))
+    return lake
+
+
 def read_everything(address: str) -> dict[int, dict[str, list[str]]]:
     """Every view and table at every published snapshot, opened with our own code."""
     with warehouse.open(address) as wh:
@@ -149,16 +157,15 @@ def _redact(views: dict[str, list[str]]) -> dict[str, list[str]]:
     }
 
 
-def test_no_byte_and_no_value_of_the_patients_is_left(lake: Path) -> None:
-    purge_all(str(lake))
+def test_no_byte_and_no_value_of_the_patients_is_left(purged: Path) -> None:
     others = [b"Covid11", b"Covid12"]
-    for path in (path for path in lake.rglob("*") if path.is_file()):
+    for path in (path for path in purged.rglob("*") if path.is_file()):
         data = path.read_bytes()
         for other in others:
             data = data.replace(other, b"")
         assert b"Covid1" not in data, path
     con = open_connection()
-    for path in (lake / "data").rglob("*.parquet"):
+    for path in (purged / "data").rglob("*.parquet"):
         for row in con.execute(f"select * from read_parquet('{path}')").fetchall():
             text = str(row).replace("Covid11", "").replace("Covid12", "")
             assert "Covid1" not in text, path
@@ -191,8 +198,8 @@ def test_the_certificate_names_nobody_and_what_was_done(lake: Path, tmp_path: Pa
     assert rows == [(text.splitlines()[-1].removeprefix("digest     "),)]
 
 
-def test_a_purged_lake_goes_on(bucket: Path, lake: Path) -> None:
-    purge_all(str(lake))
+def test_a_purged_lake_goes_on(bucket: Path, purged: Path, tmp_path: Path) -> None:
+    lake = copy_lake(purged, tmp_path / "lake")
     with warehouse.open(lake) as wh:
         before = measure_status(wh.group("all"))
     done = warehouse.refresh(str(bucket), str(lake), full=True)
@@ -207,9 +214,8 @@ def test_a_purged_lake_goes_on(bucket: Path, lake: Path) -> None:
     assert purge_all(str(lake)).holds
 
 
-def test_the_register_and_messages_of_commits_no_longer_name_them(lake: Path) -> None:
-    purge_all(str(lake))
-    with warehouse.open(lake) as wh:
+def test_the_register_and_messages_of_commits_no_longer_name_them(purged: Path) -> None:
+    with warehouse.open(purged) as wh:
         newest = store.list_snapshots(wh.con)[-1].number
         rows = wh.sql(f'select parameters, "sql" from ops.manifests at (version => {newest})').fetchall()
         assert rows == [('{"patient": "withdrawn"}', "select 'withdrawn'")]

@@ -153,8 +153,10 @@ def open_session(
     with attach_session(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
         with log_refusals(warehouse):
-            if group != DEFAULT_GROUP or warehouse.cover:
+            if group != warehouse.group_name:
                 warehouse = warehouse.group(group)  # noqa: PLW2901
+            elif warehouse.cover:  # which need not cover this group
+                warehouse.require_group(group)
             if day:
                 warehouse = warehouse.as_of(day)  # noqa: PLW2901
                 if day > datetime.now(UTC).date():

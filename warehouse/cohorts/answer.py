@@ -23,8 +23,8 @@ from warehouse.engine.messages import explain_shortage
 from warehouse.engine.names import fold_name, suggest_nearest
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import LakeError, UntrustedSqlError, UsageError
-from warehouse.lake import store
 from warehouse.query import macros, sandbox
+from warehouse.query.views import list_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,21 +201,16 @@ def _attach_tables(held: Session, tables: Mapping[str, Table]) -> Session:
 
 def _check_snapshot(warehouse: Session, definition: Definition) -> None:
     """LakeError if the snapshot lacks a view or column that the definition uses."""
-    declared = {(view.name, column.name) for view in columns.list_views() for column in view.columns}
-    there = warehouse.con.execute(
-        "select table_name, column_name from duckdb_columns() where database_name = $lake and schema_name = 'main'",
-        {"lake": store.ALIAS},
-    ).fetchall()
-    lacking = declared - set(there)
     words = {fold_name(name) for name in re.findall(r"\w+", definition.sql)}
-    views_there = {view for view, _ in there}
-    for view, column in sorted(lacking):
-        if view in words and (column.lower() in words or view not in views_there):
-            needed = f"{column} in view {view}" if view in views_there else f"the view {view}"
-            raise LakeError(
-                f"Cohort {definition.name} needs {needed}, which snapshot {warehouse.snapshot.number} lacks: "
-                "an older version published it. Refresh the lake, or choose a later snapshot."
-            )
+    for view in sorted(columns.list_views(), key=lambda one: one.name):
+        there = list_columns(warehouse.con, view.name) if view.name in words else []
+        for column in sorted(column.name for column in view.columns if view.name in words):
+            if column not in there and (column.lower() in words or not there):
+                needed = f"{column} in view {view.name}" if there else f"the view {view.name}"
+                raise LakeError(
+                    f"Cohort {definition.name} needs {needed}, which snapshot {warehouse.snapshot.number} lacks: "
+                    "an older version published it. Refresh the lake, or choose a later snapshot."
+                )
 
 
 def check_definition(

@@ -41,8 +41,8 @@ def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: s
 
 
 def _recall_layout(con: duckdb.DuckDBPyConnection, source: str) -> Layout:
-    row = fetch_first(con.execute(sql_files.read_statements(_SQL)["layout"], {"source": source}))
-    return Layout(row[0], row[1]) if row else Layout()
+    rows = con.execute(sql_files.read_statements(_SQL)["layouts"]).fetchall()
+    return next((Layout(text, group) for name, text, group in rows if name == source), Layout())
 
 
 def check_patients(layout: Layout, patients: Sequence[str]) -> None:

@@ -77,12 +77,14 @@ def describe_patients(
 ) -> dict[str, Any]:
     """The patients of a manifest as they are kept: by keyed digest. Those too whom only an object's content names."""
     key = open_key(con, place)
-    strays = dict(con.execute(_read("strays")).fetchall())
     with contextlib.closing(connect(settings, manifest.contents)) as own:
         rows = manifest.contents.rows
         names = {name for (name,) in own.execute(sql_files.fill(_read("patients"), rows=rows)).fetchall()}
-        query = sql_files.fill(_read("among"), rows=rows)
-        names |= {strays[uri] for (uri,) in own.execute(query, {"uris": [*strays]}).fetchall()}
+        between = {"first_patient": min(names, default=None), "last_patient": max(names, default=None)}
+        strays = con.execute(_read("strays"), between).to_arrow_table()
+        if strays.num_rows:
+            own.register("strays", strays)
+            names |= {name for (name,) in own.execute(sql_files.fill(_read("among"), rows=rows)).fetchall()}
     found = sorted(map(key.digest_patient, names))
     return {"manifest": manifest.digest, "seal": manifest.seal, "patients": found}
 

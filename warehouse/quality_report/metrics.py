@@ -30,8 +30,7 @@ from warehouse.quality_report.model import (
     order_by_size,
     to_percent,
 )
-from warehouse.query import checks
-from warehouse.query.status import measure_status
+from warehouse.query import checks, status
 from warehouse.version import __version__
 
 if TYPE_CHECKING:
@@ -59,21 +58,22 @@ def collect_metrics(warehouse: Session, results: Sequence[checks.Result] | None 
         for name, text in sql_files.read_statements("reports/quality.sql").items()
     }
     found = {name: _fetch_rows(warehouse, query) for name, query in sql.items()}
-    status = measure_status(warehouse)
+    with warehouse.explain_lacks():
+        counts, sources = status.count_contents(warehouse), status.list_sources(warehouse)
     names = _choose_names(found["spellings"])
     studies = _collect_studies(found["studies"])
     patients = _collect_patients(found["centres"], names)
     return Figures(
         Scope(
-            lake=_to_printable(status["lake"]),
-            sources=tuple(_to_printable(row["source"]) for row in status["sources"]),
+            lake=_to_printable(warehouse.location.name),
+            sources=tuple(_to_printable(row["source"]) for row in sources),
             group=warehouse.group_name,
             day=warehouse.day,
             snapshot=warehouse.snapshot.number,
             published_at=warehouse.snapshot.time,
             tool=__version__,
         ),
-        _collect_totals(status, found),
+        _collect_totals(counts, found),
         studies,
         _collect_imaged(found["imaged"]),
         _sum_counts((count.modality, count.n_studies) for count in studies),
@@ -123,21 +123,21 @@ def _to_printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
-def _collect_totals(status: dict[str, Any], found: dict[str, Rows]) -> Totals:
+def _collect_totals(counts: dict[str, int], found: dict[str, Rows]) -> Totals:
     by_status = {row["covid_status"]: row["n_patients"] for row in found["covid_status"]}
     kinds = ("objects", "image_json", "clinical_json", "dcm", "other", "rejected")
     return Totals(
-        n_patients=status["patients"],
+        n_patients=counts["patients"],
         n_positive=by_status.get("positive", 0),
         n_negative=by_status.get("negative", 0),
         n_without_record=by_status.get(None, 0),
-        n_studies=status["studies"],
-        n_undated_studies=status["studies"] - found["dated_studies"][0]["n_dated"],
-        n_series=status["series"],
-        n_images=status["images"],
+        n_studies=counts["studies"],
+        n_undated_studies=counts["studies"] - found["dated_studies"][0]["n_dated"],
+        n_series=counts["series"],
+        n_images=counts["images"],
         n_clinical_files=sum(row["n_files"] for row in found["spellings"]),
         n_rejects=sum(row["n_objects"] for row in found["rejects"]),
-        inventory={kind: status[kind] for kind in kinds},
+        inventory={kind: counts[kind] for kind in kinds},
         most_objects=found["most_objects"][0]["n_objects"],
     )
 

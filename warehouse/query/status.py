@@ -10,7 +10,7 @@ from typing import Any
 from warehouse.catalog import columns
 from warehouse.engine import sql_files
 from warehouse.engine.faults import explain_faults
-from warehouse.engine.rows import fetch_dicts, fetch_first
+from warehouse.engine.rows import fetch_dicts
 from warehouse.lake import encryption, store
 from warehouse.lake.snapshots import find_blocked
 from warehouse.query.session import Session
@@ -37,9 +37,8 @@ def measure_status(warehouse: Session) -> dict[str, Any]:
 def _measure(warehouse: Session) -> dict[str, Any]:
     sql = sql_files.read_statements(_SQL)
     snapshots = store.list_snapshots(warehouse.con)
-    found = {
-        **_fetch_row(warehouse, sql_files.fill(sql["inventory"], apart=_render_reject_filter(warehouse))),
-        **_fetch_row(warehouse, sql["content"]),
+    found: dict[str, Any] = {
+        **count_contents(warehouse),
         "modality": {row["modality"]: row["images"] for row in _fetch_rows(warehouse, sql["modalities"])},
         "as_of": {},
         "withheld": removal.count_withheld(warehouse.con),
@@ -54,7 +53,7 @@ def _measure(warehouse: Session) -> dict[str, Any]:
         "group": warehouse.group_name,
         "snapshot": warehouse.snapshot.number,
         "published_at": warehouse.snapshot.time,
-        "sources": _fetch_rows(warehouse, sql["sources"]),
+        "sources": list_sources(warehouse),
         "tables": _count_tables(warehouse, snapshots[-1].number),
         "reject_reasons": _fetch_rows(warehouse, sql["reject_reasons"]),
         "refreshes": _fetch_rows(warehouse, sql["refreshes"]),
@@ -64,13 +63,23 @@ def _measure(warehouse: Session) -> dict[str, Any]:
     }
 
 
+def count_contents(warehouse: Session) -> dict[str, int]:
+    """Count the objects by kind, of the whole snapshot, and what the views have: as in `measure_status`."""
+    sql = sql_files.read_statements(_SQL)
+    return {
+        **_fetch_row(warehouse, sql_files.fill(sql["inventory"], apart=_render_reject_filter(warehouse))),
+        **_fetch_row(warehouse, sql["content"]),
+    }
+
+
+def list_sources(warehouse: Session) -> list[dict[str, Any]]:
+    """List the sources of the snapshot, with the number of their objects and bytes."""
+    return _fetch_rows(warehouse, sql_files.read_statements(_SQL)["sources"])
+
+
 def _render_reject_filter(warehouse: Session) -> str:
     """The filter for rejects without a row in the tables; older snapshots keep no rows of unreadable objects."""
-    query = (
-        "select 1 from duckdb_columns() where database_name = $lake and schema_name = 'ops' and table_name = 'rejects' "
-        "and column_name = 'kept_etag'"
-    )
-    has_kept = fetch_first(warehouse.con.execute(query, {"lake": store.ALIAS}))
+    has_kept = "kept_etag" in warehouse.con.sql(f"from {store.ALIAS}.ops.rejects").columns
     return "kept_etag is null" if has_kept else "true"
 
 
@@ -80,16 +89,18 @@ def _count_tables(warehouse: Session, newest: int) -> dict[str, int]:
     sql = sql_files.read_statements(_SQL)
     there = {row["name"] for row in _fetch_rows(warehouse, sql["tables"])}
     versions = {"ops.manifests": newest, "access.events": newest}
-    return {
-        table.name: _fetch_row(
-            warehouse,
-            sql_files.fill(
-                sql["rows"], table=table.name, version=str(versions.get(table.name, warehouse.snapshot.number))
-            ),
-        )["n_rows"]
+    # In one statement: each would ask the catalogue anew for the snapshot and its tables.
+    counts = [
+        sql_files.fill(
+            sql["rows"],
+            name=sql_files.literal(table.name),
+            table=table.name,
+            version=str(versions.get(table.name, warehouse.snapshot.number)),
+        )
         for table in columns.list_tables()
         if table.name in there
-    }
+    ]
+    return {row["name"]: row["n_rows"] for row in _fetch_rows(warehouse, "\nunion all\n".join(counts))}
 
 
 def _count_as_of(warehouse: Session, images: int) -> dict[str, Any]:

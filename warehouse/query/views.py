@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
 
 
+def list_columns(con: duckdb.DuckDBPyConnection, view: str) -> list[str]:
+    """The columns that a view of the lake has at the snapshot, in their order; none if there is no such view.
+
+    `duckdb_columns()` would bind every view of the lake.
+    """
+    try:
+        return con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(view)}").columns
+    except duckdb.CatalogException:
+        return []
+
+
 class Views:
     """A method for each public view that a session shows."""
 
@@ -65,11 +76,12 @@ class Views:
     @explain_faults()
     def has(self, view: str, column: str | None = None) -> bool:
         """Whether the snapshot has a view of this name, with this column; an older version may have published it."""
+        if column:
+            return column in list_columns(self.con, view)
         query = (
-            f"select 1 from duckdb_columns() where database_name = {sql_files.literal(store.ALIAS)} "
-            f"and schema_name = 'main' and table_name = {sql_files.literal(view)}"
+            f"select 1 from duckdb_views() where database_name = {sql_files.literal(store.ALIAS)} "
+            f"and schema_name = 'main' and view_name = {sql_files.literal(view)}"
         )
-        query += f" and column_name = {sql_files.literal(column)}" if column else ""
         return fetch_first(self.con.execute(query)) is not None
 
     def require(self, view: str, column: str | None = None) -> None:
