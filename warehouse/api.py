@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from warehouse.access.current import may_have_events
 from warehouse.cohorts.answer import CohortAnswer
 from warehouse.engine.faults import explain_faults
-from warehouse.query.session import Session
+from warehouse.query.session import Session, attach_as
 from warehouse.settings import AGREEMENT_VARIABLE, SUPPRESS, Settings
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Warehouse(Session):
         Under an `agreement` (by default CHEST_AGREEMENT) it shows what that covers; where the lake enforces agreements,
         one is needed. AccessRefusedError, which is logged, if it does not hold; opening it is logged as a release.
         """
-        opened = cls.attach(
-            lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
+        opened = attach_as(
+            cls, lake_address, snapshot=snapshot, unpublished=unpublished, settings=settings, trusted=trusted
         )
         name, what = agreement or os.environ.get(AGREEMENT_VARIABLE, ""), "warehouse.open"
         try:

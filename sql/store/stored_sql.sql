@@ -71,7 +71,18 @@ where
             from pg_catalog.pg_attribute as a
             inner join pg_catalog.pg_type as t on a.atttypid = t.oid
             inner join pg_catalog.pg_namespace as tn on t.typnamespace = tn.oid
-            where a.attrelid = c.oid and a.attnum > 0 and tn.nspname <> 'pg_catalog'
+            where
+                a.attrelid = c.oid
+                and a.attnum > 0
+                and (
+                    tn.nspname <> 'pg_catalog'
+                    -- We put numbers into statements as they are, so that they must be some.
+                    or (
+                        t.typname not in ('bool', 'int2', 'int4', 'int8', 'float8')
+                        and pg_catalog.lower(cast(c.relname as text)) !~ '^ducklake_inlined_[a-z]+_[0-9]'
+                        and pg_catalog.lower(cast(a.attname as text)) not in ({{ texts }})
+                    )
+                )
         )
     );
 

@@ -290,6 +290,28 @@ def test_what_reviewers_release_is_remembered_and_may_differ_by_few(
         assert [row["reviewed"] for row in memory.list_releases(con, ID)] == [False, False, True]
 
 
+def test_two_lakes_that_share_a_folder_take_nothing_from_each_other(
+    here: Chest, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both count their requests from 1: what waits for one lake was removed by the first request to the other."""
+    monkeypatch.setenv("CHEST_AIRLOCK", str(tmp_path / "shared"))
+    airlocks = [Airlock(here, copy_lake(made, tmp_path / name)) for name in ("first", "second")]
+    for n, airlock in enumerate(airlocks):
+        (tmp_path / "table.csv").write_text(f"centre,patients\nLeeds,{30 + n}\n")
+        assert airlock.request(tmp_path / "table.csv")[0] == 0
+        assert airlock.ask("show", airlock.id)[0] == 0
+    assert len({airlock.id for airlock in airlocks}) == 2
+    for n, airlock in enumerate(airlocks):
+        for reviewer in ("Bob", "Cy"):
+            assert airlock.review(reviewer)[0] == 0
+        assert airlock.release(tmp_path / f"out{n}")[0] == 0
+        assert (tmp_path / f"out{n}/table.csv").read_text().endswith(f"Leeds,{30 + n}\n")
+    assert airlocks[0].request(tmp_path / "table.csv")[0] == 0
+    assert airlocks[0].id.endswith("-0003")
+    assert airlocks[0].request(tmp_path / "nothing.csv")[0] == 2
+    assert len([*(tmp_path / "shared").iterdir()]) == 3
+
+
 def test_a_lake_in_postgresql_names_its_folder(here: Chest, table: Path) -> None:
     address = "postgres://nobody@127.0.0.1:1/none?data_path=/nowhere"
     done = here("airlock", "request", table, "--agreement", ID, "--reason", "Table 1", "--lake", address)

@@ -22,6 +22,7 @@ from warehouse.access.current import read_current
 from warehouse.api import Warehouse
 from warehouse.errors import AccessRefusedError, UsageError
 from warehouse.lake import location, store, waiting
+from warehouse.query.session import attach_as
 from warehouse.settings import Settings
 
 Under = Callable[[str], Warehouse]
@@ -53,7 +54,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def opened(lake: str) -> Iterator[Warehouse]:
-    with Warehouse.attach(lake) as wh:
+    with attach_as(Warehouse, lake) as wh:
         yield wh
 
 
@@ -338,7 +339,7 @@ def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
 ) -> None:
     lake = str(copy_lake(free, tmp_path / "lake"))
     append(lake, switch.switch_enforcement(True))
-    with warehouse.open(lake, agreement="2026-0001") as wh, Warehouse.attach(lake) as other:
+    with warehouse.open(lake, agreement="2026-0001") as wh, attach_as(Warehouse, lake) as other:
         assert wh.cohort(films).export(tmp_path / "before").digest
         append(lake, log.NewEvent(vocabulary.REVOKED, "2026-0001"))
         assert find_last(lake, vocabulary.REVOKED) == read_current(other.con, other.location)[-1]

@@ -13,13 +13,10 @@ from urllib.parse import urlencode
 
 import pytest
 from agreed_lakes import find_last, make_lake
-from fastapi import FastAPI
+from every_route import TOOLS, fill, list_addresses
 from served import Served, serve_thread
-from starlette.routing import BaseRoute, Mount
 
 from warehouse.access import vocabulary
-from warehouse.service.mcp.server import HttpAdapter
-from warehouse.service.server import list_routes
 from warehouse.service.tokens import Caller, Rights, add_token
 
 _API, _WADO = "/api/v1", "/dicomweb/studies/{StudyInstanceUID}"
@@ -54,48 +51,10 @@ NOTHING = {
     f"{_API}/openapi.json",
     *(f"/explore/{page}" for page in ("go", "cohort", "cohort.sql", "assets/{name}")),
 }
-#: What stands for the parts of an address.
-_PARTS = {
-    "patient_id": "PatA",
-    "StudyInstanceUID": "1.9.65.1",
-    "SeriesInstanceUID": "1.9.65.1.1",
-    "SOPInstanceUID": "1.2.1",
-    "frames": "1",
-    "place:path": "x",
-}
-#: What stands for a name, by the address.
-_NAMED = {"tables": "images", "cohorts": "covid_risk", "docs": "page.js", "assets": "explorer.css"}
-#: Tools, each with arguments; those that show rows.
-TOOLS: dict[str, dict[str, Any]] = {
-    "list_tables": {},
-    "describe_table": {"name": "images"},
-    "list_cohorts": {},
-    "show_cohort": {"name": "covid_risk"},
-    "run_sql": {"sql": "from patients"},
-    "patient_timeline": {"patient_id": "PatA"},
-    "run_cohort": {"name": "covid_risk"},
-    "count_cohort": {"name": "covid_risk"},
-    "attrition": {"name": "covid_risk"},
-    "table1": {"name": "covid_risk", "by": "covid_status"},
-}
 #: Headers of a client that holds nothing, and of one that claims to hold every answer.
 _HELD: tuple[dict[str, str], ...] = ({}, {"If-None-Match": "*"})
 TOOLS_OF_ROWS = ("run_sql", "patient_timeline", "run_cohort")
 _NAMES = re.compile(r"\bPat[ABCV]\b|\b1\.2\.[1-5]\b|\b1\.9\.\d\d|\b(?:Leeds North|York East)\b", re.IGNORECASE)
-
-
-def walk(routes: list[BaseRoute], above: str = "") -> Iterator[tuple[str, str]]:
-    """Every address below routes, with its methods."""
-    for route in routes:
-        path = f"{above}{getattr(route, 'path', '')}"
-        below = getattr(getattr(route, "app", None), "routes", None) if isinstance(route, Mount) else None
-        if below is not None:
-            yield from walk(below, path)
-            if isinstance(app := getattr(route, "app", None), FastAPI):
-                paths = app.openapi()["paths"]
-                yield from ((path + place, method.upper()) for place, each in paths.items() for method in each)
-        else:
-            yield from ((path, method) for method in (getattr(route, "methods", None) or ()) if method != "HEAD")
 
 
 @pytest.fixture(scope="module")
@@ -125,19 +84,7 @@ def server(lake: str, tokens: dict[str, str]) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def found(server: Served) -> list[tuple[str, str]]:
-    assert server.service
-    routes = [*list_routes(server.service), *HttpAdapter(server.service).list_routes()]
-    return [*walk(routes), ("/health", "GET")]
-
-
-def fill(path: str) -> str:
-    """An address with something in the place of each part."""
-    for name, value in _PARTS.items():
-        path = path.replace(f"{{{name}}}", value)
-    for above, value in _NAMED.items():
-        path = path.replace(f"{above}/{{name}}", f"{above}/{value}")
-    assert "{" not in path
-    return path
+    return list_addresses(server)
 
 
 def ask(server: Served, token: str, path: str, method: str, *, suppress: str = "", **headers: str) -> Any:

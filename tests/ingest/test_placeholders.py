@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,20 @@ def test_keys_on_s3(s3: S3, tmp_path: Path) -> None:
     assert read_rejects(lake).keys() == {spell(key("{SNAPSHOT_ID}")), spell("zz{DATA_PATH}.txt")}
 
 
+def test_a_key_with_a_nul_stops_no_refresh(s3: S3, tmp_path: Path, here: Chest) -> None:
+    """DuckLake writes the first and the last patient of a plan into its own statement, and ended it at the NUL."""
+    lake = start_lake(tmp_path / "lake")
+    s3.put("nul", {key(name): header().encode() for name in ("P1", "A\0B", "Z\0B) or true --")})
+    for _ in range(2):
+        warehouse.refresh("s3://nul", str(lake), settings=ALONE)
+    assert ask(lake, "select patient_id from images") == [("P1",)]
+    found = read_rejects(lake)
+    assert {name: reason for name, (_, reason) in found.items()} == {
+        key(name): "its key has a zero byte, where a text ends for DuckLake: rename the object"
+        for name in ("A\\x00B", "Z\\x00B) or true --")
+    }
+
+
 #: Of the parts of such words, so that many are nearly one.
 TEXT = st.lists(
     st.sampled_from(["{", "}", "A", "DATA_PATH", "_", "{SNAPSHOT_ID}", "a", "1", " ", "\\", "'", "é", "\\x7d"]),
@@ -265,6 +280,31 @@ def test_what_a_user_types_is_refused_in_one_line(lake: Path, tmp_path: Path, he
     assert len(found.stderr.splitlines()) == 1
     assert "DuckLake" in found.stderr
     assert ask(lake, "select count(*) from images") == before
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\0", "\udc80", "a\ud800"])
+def test_texts_that_duckdb_cannot_take_are_refused_in_one_line(lake: Path, odd: str) -> None:
+    """A NUL ended DuckLake's statement within its literal; half of a character is no text for DuckDB."""
+    with warehouse.open(lake) as wh:
+        calls: list[Callable[[], object]] = [
+            lambda: wh.patient(odd),
+            lambda: wh.sql("select $word as word", word=odd),
+            lambda: wh.sql("select $words as words", words=[["x"], [odd]]),
+            lambda: wh.sql("select $word as word", trusted=False, word=odd),
+            lambda: wh.sql(f"select '{odd}' as word"),
+            lambda: wh.cohort("covid_risk", days_before=odd),
+            lambda: wh.cohort("covid_risk").why(odd),
+            lambda: wh.cohort("covid_risk").table1(odd),
+            lambda: wh.group(odd),
+            lambda: wh.as_of(odd),
+            lambda: wh.check(odd),
+            lambda: warehouse.refresh(lake.with_name("bucket"), lake, patients=[odd]),
+            lambda: warehouse.refresh(lake.with_name("bucket"), lake, prefix=f"training/{odd}"),
+        ]
+        for number, call in enumerate(calls):
+            with pytest.raises(UsageError) as caught:
+                call()
+            assert "\n" not in str(caught.value), number
 
 
 def test_classes_of_regular_expressions_are_no_such_words(lake: Path, here: Chest) -> None:

@@ -328,6 +328,56 @@ def test_sql_in_the_name_of_a_table_of_inlined_rows_is_not_run(lake: Path, here:
     require_refusal(lake, here)
 
 
+def retype(lake: Path, table: str, column: str, kind: str = "VARCHAR") -> None:
+    """Make a column of the catalogue one of another type, with the same rows."""
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        (text,) = con.execute("select sql from sqlite_master where name = ?", (table,)).fetchone()
+        con.execute(f"alter table {table} rename to theirs")
+        con.execute(re.sub(rf"\b{column} BIGINT( PRIMARY KEY)?", f"{column} {kind}", text))
+        con.execute(f"insert into {table} select * from theirs")
+        con.execute("drop table theirs")
+
+
+def test_sql_in_the_place_of_a_number_is_not_run_by_a_purge(tmp_path: Path, here: Chest) -> None:
+    """A purge puts the number of a file's first row into its statement; that of a file of an older snapshot, which
+    nobody reads otherwise. This text ends the statement, and writes a file by another."""
+    for age in ("5", "6"):
+        for patient in ("Patient1", "Patient2"):
+            write_objects(tmp_path / "bucket", {f"training/{patient}/data/2020-03-01/data.json": f'{{"Age": "{age}"}}'})
+        warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "lake"))
+    lake = tmp_path / "lake"
+    retype(lake, "ducklake_data_file", "row_id_start")
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con, con:
+        of_records = "select table_id from ducklake_table where table_name = 'records'"
+        named = con.execute(f"select column_name from ducklake_column where table_id = ({of_records})").fetchall()
+        values = ", ".join(f"'theirs' as \"{name}\"" for (name,) in named)
+        text = f"0 as n from (select {values})) to '{tmp_path}/theirs.csv'; copy (select 0"
+        where = f"end_snapshot is not null and table_id = ({of_records})"
+        assert con.execute(f"update ducklake_data_file set row_id_start = ? where {where}", (text,)).rowcount == 1
+    (lake / "catalog.read.sqlite").unlink()
+    refused = here("withdraw", "Patient1", "--reason", "letter", "--purge", "--lake", lake)
+    assert (refused.returncode, "is not opened" in refused.stderr) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"bucket", "lake"}
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR", "UUID", "BLOB"])
+def test_every_number_of_a_catalogue_is_one(kind: str, lake: Path, here: Chest) -> None:
+    with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con:
+        texts = con.execute("select name, sql from sqlite_master where sql is not null").fetchall()
+    numbers = [(name, column) for name, text in texts for column in re.findall(r"(\w+) BIGINT", text)]
+    assert ("ducklake_data_file", "row_id_start") in numbers
+    assert len(numbers) > 100
+    for table, column in numbers if kind == "VARCHAR" else numbers[::20]:
+        there = lake / "catalog.sqlite"
+        kept = there.read_bytes()
+        retype(lake, table, column, kind)
+        with pytest.raises(LakeError, match="is not opened: its catalogue has more than plain tables"):
+            store.open_reader(parse_address(str(lake)), Settings())
+        there.write_bytes(kept)
+    retype(lake, *numbers[-1], kind)
+    require_refusal(lake, here)
+
+
 @pytest.mark.parametrize("table", ["ducklake_metadata", "ducklake_snapshot", "ducklake_view", "ducklake_macro"])
 def test_a_view_of_sqlite_in_the_place_of_a_table_is_not_run(table: str, lake: Path, here: Chest) -> None:
     """DuckDB runs the text of a view in a SQLite file as its own; DuckLake reads such tables as soon as it is attached.

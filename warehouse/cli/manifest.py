@@ -187,12 +187,12 @@ def list_(
     $ chest manifest list --check
     """
     from warehouse.manifests import register
-    from warehouse.query.session import Session
+    from warehouse.query.session import attach_session
 
     found = register.list_entries(lake)
     shown = found[:limit]
     if check and shown:
-        with Session.attach(lake, trusted=False) as newest:
+        with attach_session(lake, trusted=False) as newest:
             is_shown = not options.find_base(newest)
             for entry in shown:
                 entry["state"] = register.find_state(entry, newest, is_shown=is_shown)

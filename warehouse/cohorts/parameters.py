@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.cohorts.definition import Definition
 from warehouse.cohorts.header import Parameter
 from warehouse.engine.names import fold_name, suggest_nearest
+from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
 from warehouse.query import sandbox
@@ -46,6 +47,7 @@ def parse_parameters(
                 else " It has no parameters."
             )
             raise UsageError(f"Cohort {definition.name} has no parameter {name}.{suggest_nearest(name, known)}{takes}")
+    refuse_placeholders("A parameter", *given.values())
     words = {fold_name(name): value for name, value in given.items()}
     return {p.name: _parse_value(con, definition, p, words) for p in definition.params}
 

@@ -6,16 +6,22 @@ SubstituteCatalogPlaceholders of its ducklake_metadata_manager.cpp). A value wit
 statistics by which files are left out of an answer, or break the commit; one that is asked for would be compared as
 another. So no such value is written or asked for: any word of three capitals or more in braces counts, as a later
 DuckLake may know more of them. One letter is none: regular expressions have `\\p{L}`.
+
+Nor is a text with a NUL looked for: DuckLake writes what a query compares a column with into its own statement, and
+ends it there, with the quotation mark still open.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from warehouse.errors import UsageError
 
 #: The same for Python's `re` and for RE2. Keys of JSON are in quotes, so a brace before a capital is rare.
 PATTERN = r"\{[A-Z][A-Z_]{2,}\}"
+#: Where a text ends for DuckLake.
+NUL = "\0"
 _PLACEHOLDER = re.compile(PATTERN)
 
 
@@ -26,14 +32,36 @@ def has_placeholder(text: str) -> bool:
 
 def escape_placeholders(text: str) -> str:
     """The text in a spelling that is safe: the closing brace as `\\x7d`, as bytes of a key are that are no UTF-8."""
-    return _PLACEHOLDER.sub(lambda found: f"{found[0][:-1]}\\x7d", text)
+    return _PLACEHOLDER.sub(lambda found: f"{found[0][:-1]}\\x7d", text.replace(NUL, "\\x00"))
 
 
 def refuse_placeholders(what: str, *texts: object) -> None:
-    """Raise UsageError for what a user gave and that has such a word: it can neither be stored nor be looked for."""
-    for text in texts:
-        if found := _PLACEHOLDER.search(str(text)):
+    """Raise UsageError for what a user gave and that has such a word: it can neither be stored nor be looked for.
+
+    Nor can a text with a NUL or half of a character, at any depth of lists and mappings.
+    """
+    for text in _list_texts(texts):
+        if found := _PLACEHOLDER.search(text):
             raise UsageError(
                 f"{what} has {found[0][:40]}. DuckLake, which stores the lake, may replace a word of capitals in "
                 "braces: write it without them."
             )
+        if NUL in text:
+            raise UsageError(f"{what} has a zero byte, where a text ends for DuckLake: write it without.")
+        try:
+            text.encode()
+        except UnicodeError:
+            raise UsageError(f"{what} is not valid UTF-8.") from None
+
+
+def _list_texts(values: Iterable[object]) -> Iterator[str]:
+    """Every text in values, which may be lists and mappings of any depth."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting += value
+        else:
+            yield str(value)

@@ -17,16 +17,17 @@ from warehouse.filesystem.files import open_to_read
 _CHUNK = 1 << 20
 
 
-def make_folder(folder: Path, *, is_private: bool = False) -> None:
+def make_folder(folder: Path, *, is_private: bool = False, is_new: bool = False) -> None:
     """Make a folder; one that is there keeps its mode. OSError if a link or a file is in its place.
 
-    `is_private`: its owner's alone, whatever the group of the folder above it.
+    `is_private`: its owner's alone, whatever the group of the folder above it. `is_new`: FileExistsError if anything is
+    there.
     """
     is_shared = not is_private and _is_shared(folder.parent)
     try:
         folder.mkdir(0o700)
     except FileExistsError:
-        if folder.is_symlink() or not folder.is_dir():
+        if is_new or folder.is_symlink() or not folder.is_dir():
             raise
     else:
         folder.chmod(0o2750 if is_shared else 0o700)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEY = "its key has a word of capitals in braces, which DuckLake may replace: rename the object"
+_NUL = "its key has a zero byte, where a text ends for DuckLake: rename the object"
 _ETAG = "its etag has a word of capitals in braces, which DuckLake may replace"
 #: Texts of more bytes than this are searched one by one, shorter ones all at once.
 _LONG = 500
 _START = re.compile(rb"\{[A-Z]")
+_NUL_BYTE = re.compile(rb"\0")
 
 
 def clear_flags(rows: pa.Table, flag: str, *others: pa.Table) -> tuple[pa.Table, set[tuple[str, str]]]:
@@ -54,6 +56,7 @@ def drop_keys(listed: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Skipped]]:
     odd: dict[int, str] = {}
     for name, reason in (("etag", _ETAG), ("key", _KEY)):
         odd |= dict.fromkeys(_find_rows(listed.column(name)), reason)
+    odd |= dict.fromkeys(_find_nuls(listed.column("key")), _NUL)
     if not odd:
         return listed, []
     keys = listed.column("key").to_pylist()
@@ -78,6 +81,14 @@ def _find_rows(column: Any) -> list[int]:
     if not any(map(_may_have, _list_texts(column))):
         return []
     return [place for place, value in enumerate(column.to_pylist()) if placeholders.has_placeholder(str(value))]
+
+
+def _find_nuls(keys: pa.Array) -> list[int]:
+    """The positions of keys with a NUL. They are compared with others, as patients are; no other text is, and in the
+    statistics of a file DuckLake leaves such a text out."""
+    if not (data := keys.buffers()[2]) or not _NUL_BYTE.search(data):
+        return []
+    return [place for place, key in enumerate(keys.to_pylist()) if placeholders.NUL in key]
 
 
 def _may_have(texts: Any) -> bool:

@@ -39,17 +39,30 @@ _plain: set[bytes] = set()
 _MOST_PLAIN = 10_000
 
 
+#: The columns of DuckLake's own tables that are texts. All others are numbers, as we put them into statements.
+_TEXTS = (
+    *("key", "value", "scope", "snapshot_time", "changes_made", "author", "commit_message", "commit_extra_info"),
+    *("schema_uuid", "schema_name", "path", "table_uuid", "table_name", "view_uuid", "view_name", "dialect"),
+    *("sql", "column_aliases", "file_format", "format", "encryption_key", "min_value", "max_value", "extra_stats"),
+    *("variant_path", "shredded_type", "column_name", "column_type", "initial_default", "default_value"),
+    *("default_value_type", "default_value_dialect", "transform", "partition_value", "schedule_start", "type"),
+    *("source_name", "macro_name", "parameter_name", "parameter_type", "expression", "sort_direction"),
+    "null_order",
+)
 #: What a catalogue in SQLite may have, each as `kind: statement`, or `kind name` where there is no statement: tables
 #: whose columns are what they seem (names and types, no values by default), and the indices that SQLite makes for the
-#: keys of DuckLake's tables, each a number.
+#: keys of DuckLake's tables, each a number. Only tables of inlined rows, and of others, have texts of any name.
 _NAME = r'("[^"]+"|[A-Za-z_][A-Za-z0-9_]*)'
-_COLUMN = (
-    rf"{_NAME} (BIGINT|INTEGER|SMALLINT|TINYINT|BOOLEAN|DOUBLE|FLOAT|VARCHAR|TEXT|BLOB|UUID|DATE|TIME|TIMESTAMP|"
-    r"TIMESTAMP WITH TIME ZONE)( NOT NULL)?( DEFAULT NULL)?"
-)
+_NUMBER = "BIGINT|INTEGER|SMALLINT|TINYINT|BOOLEAN|DOUBLE|FLOAT"
+_TYPE = rf"({_NUMBER}|VARCHAR|TEXT|BLOB|UUID|DATE|TIME|TIMESTAMP|TIMESTAMP WITH TIME ZONE)"
+_OPTIONS = "( NOT NULL)?( DEFAULT NULL)?"
+_COLUMN = rf"{_NAME} {_TYPE}{_OPTIONS}"
+_OWN_COLUMN = rf"""({_NAME} ({_NUMBER})|"?({"|".join(_TEXTS)})"? {_TYPE}){_OPTIONS}"""
+_OWN = r'"?ducklake_(?!inlined_[a-z]+_\d)'
 _KEY = "(snapshot_id|schema_id|data_file_id|delete_file_id) BIGINT PRIMARY KEY"
 PLAIN_ENTRY = (
-    rf"table: (?i:CREATE TABLE {_NAME}\(({_KEY}|{_COLUMN})(, {_COLUMN})*\))|"
+    rf"table: (?i:CREATE TABLE (?={_OWN}){_NAME}\(({_KEY}|{_OWN_COLUMN})(, {_OWN_COLUMN})*\))|"
+    rf"table: (?i:CREATE TABLE (?!{_OWN}){_NAME}\({_COLUMN}(, {_COLUMN})*\))|"
     "index sqlite_autoindex_ducklake_(snapshot|snapshot_changes|schema|data_file|delete_file)_1"
 )
 #: DuckLake's names of types, without those whose statistics are SQL in its hands (geometry, variant).
@@ -84,7 +97,9 @@ def require_relations(con: duckdb.DuckDBPyConnection, location: Location, databa
     """Raise LakeError if a catalogue in PostgreSQL, which is attached as a plain `database`, has anything but plain
     tables with their keys: its server would run what they call as whoever is logged in.
     """
-    query = sql_files.fill(sql_files.read_statements(_SQL)["relations"], schema=sql_files.literal(location.schema))
+    texts = ", ".join(map(sql_files.literal, _TEXTS))
+    words = {"schema": sql_files.literal(location.schema), "texts": texts}
+    query = sql_files.fill(sql_files.read_statements(_SQL)["relations"], **words)
     ((name,),) = _ask_server(con, "postgres", database, query)
     if name:
         _refuse(location.name, f"{_shorten(name)} is no plain table of its PostgreSQL database")

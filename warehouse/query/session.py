@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
@@ -22,7 +22,7 @@ from warehouse.engine import machine_memory, query_text, sql_files
 from warehouse.engine.faults import explain_faults, require_lake
 from warehouse.engine.messages import clean_message
 from warehouse.engine.placeholders import refuse_placeholders
-from warehouse.errors import UncoveredWarning, UsageError
+from warehouse.errors import AccessRefusedError, UncoveredWarning, UsageError
 from warehouse.lake import store
 from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
@@ -42,11 +42,12 @@ _OLDER = re.compile(
 )
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
+S = TypeVar("S", bound="Session")
 
 
 @dataclass(frozen=True, slots=True)
 class Session(Views):
-    """A lake opened for reading. Created by `Session.attach`; closed by `close()` or at the end of a `with` block."""
+    """A lake opened for reading. Created by `attach_session`; closed by `close()` or at the end of a `with` block."""
 
     con: duckdb.DuckDBPyConnection
     snapshot: store.Snapshot
@@ -63,29 +64,6 @@ class Session(Views):
     is_history_hidden: bool = False
     #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
     _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
-
-    @classmethod
-    def attach(
-        cls,
-        lake_address: str | Path = "",
-        *,
-        snapshot: int | None = None,
-        unpublished: bool = False,
-        settings: Settings | None = None,
-        trusted: bool = True,
-    ) -> Self:
-        """Open a lake for reading, at its newest published snapshot or at the one given.
-
-        `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
-        UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
-        `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
-        No agreement is asked for, even where the lake enforces them: that is left to the code that answers.
-        """
-        settings = settings or load_settings()
-        if unpublished and snapshot is not None:
-            raise UsageError("Give either a snapshot or unpublished, not both.")
-        location = parse_address(lake_address or settings.lake)
-        return cls._attach(location, settings, snapshot, unpublished=unpublished, trusted=trusted)
 
     @classmethod
     @explain_faults()
@@ -177,13 +155,25 @@ class Session(Views):
     @explain_faults()
     def narrow(self, day: date | None, group: str, cover: Cover | None = None) -> Self:
         """The same lake as of a day and under an agreement, if they are given, for a known group: on one connection,
-        which `close()` ends."""
-        return self._at(day=day, group_name=group, cover=cover)
+        which `close()` ends. AccessRefusedError for what the session's own agreement does not cover."""
+        if self.cover:
+            self.require_group(group)
+        return self._at(day=day, group_name=group, cover=self._require_same(cover))
 
     @explain_faults()
     def under(self, cover: Cover) -> Self:
-        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox."""
-        return self._at(cover=cover)
+        """The same lake as an agreement covers it: its views show nothing else, and all SQL runs in the sandbox.
+
+        AccessRefusedError if the session is under another."""
+        return self._at(cover=self._require_same(cover))
+
+    def _require_same(self, cover: Cover | None) -> Cover | None:
+        """The session's own agreement, or the one that is given if it has none."""
+        if self.cover and cover not in (None, self.cover):
+            raise AccessRefusedError(
+                f"This session shows what agreement {self.cover.agreement} covers. Open the lake under the other one."
+            )
+        return cover or self.cover
 
     def without_limits(self) -> Self:
         """The same lake for all groups and without an as-of date; under an agreement, all that it covers."""
@@ -329,6 +319,34 @@ class Session(Views):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def attach_session(lake_address: str | Path = "", **options: Any) -> Session:
+    """Open a lake for reading, as `attach_as` does."""
+    return attach_as(Session, lake_address, **options)
+
+
+def attach_as(
+    kind: type[S],
+    lake_address: str | Path = "",
+    *,
+    snapshot: int | None = None,
+    unpublished: bool = False,
+    settings: Settings | None = None,
+    trusted: bool = True,
+) -> S:
+    """Open a lake for reading, at its newest published snapshot or at the one given, as a session of a `kind`.
+
+    `lake_address` defaults to CHEST_LAKE, then ./lake. Raises LakeError if there is no lake or it cannot be opened,
+    UsageError for a snapshot that was not published. With `trusted=False` all SQL runs in the sandbox.
+    `unpublished` opens the newest snapshot of all, which may be incomplete or blocked: for inspection only.
+    No agreement is asked for, even where the lake enforces them: that is left to the code that answers.
+    """
+    settings = settings or load_settings()
+    if unpublished and snapshot is not None:
+        raise UsageError("Give either a snapshot or unpublished, not both.")
+    location = parse_address(lake_address or settings.lake)
+    return kind._attach(location, settings, snapshot, unpublished=unpublished, trusted=trusted)
 
 
 def _prepare_connection(session: Session) -> None:

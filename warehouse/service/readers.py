@@ -20,7 +20,7 @@ from warehouse.errors import LakeBusyError
 from warehouse.lake import connection, store
 from warehouse.lake.location import Location, parse_address
 from warehouse.object_store.keys import GROUPS
-from warehouse.query.session import ALL_GROUPS
+from warehouse.query.session import ALL_GROUPS, attach_as
 from warehouse.service.scope import Scope
 from warehouse.settings import Settings
 from warehouse.withdrawal import standing_list
@@ -48,7 +48,7 @@ class Readers:
     """A lake kept open. Safe to use from several threads."""
 
     def __init__(self, lake: str, settings: Settings) -> None:
-        """Open the lake at its newest published snapshot; LakeError as in `Session.attach`."""
+        """Open the lake at its newest published snapshot; LakeError as in `attach_as`."""
         self.settings = settings
         self.lake = lake or settings.lake
         self.location: Location = parse_address(self.lake)
@@ -132,7 +132,7 @@ class Readers:
     def _open(self, number: int) -> Warehouse:
         """Open a snapshot with the standing list as it is: a copy of the catalogue may be of a moment before."""
         for attempt in range(_TRIES):
-            root = Warehouse.attach(self.lake, snapshot=number, settings=self.settings)
+            root = attach_as(Warehouse, self.lake, snapshot=number, settings=self.settings)
             if root.standing_list >= self._version:
                 return root
             root.close()

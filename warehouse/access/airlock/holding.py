@@ -5,8 +5,9 @@ A request's event in the log has the hash of each file: what was changed while i
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,20 +67,35 @@ def _require_names(paths: Sequence[Path]) -> None:
         raise UsageError(f"Two files are named {twice}. Give them different names.")
 
 
+def reserve(folder: Path, ids: Iterable[str]) -> str:
+    """Make the folder of a request under the first of these IDs that nobody has here; returns the ID."""
+    try:
+        held.make_folder(folder, is_private=True)
+        for name in ids:
+            with contextlib.suppress(FileExistsError):
+                held.make_folder(folder / name, is_new=True)
+                return name
+    except OSError as error:
+        raise _explain(folder, error) from None
+    raise AssertionError("there are always more")
+
+
 def hold_files(folder: Path, request: str, paths: Sequence[Path]) -> tuple[Held, ...]:
-    """Copy files into the folder of a request; UsageError if one cannot be read or has the name of another.
+    """Copy files into the folder that was made for a request; UsageError if one cannot be read or has the name of
+    another.
 
     Names that begin with a dot are the airlock's own (`hold_bytes`): nobody else says whose data was released.
     """
     _require_names(paths)
     target = folder / request
     try:
-        held.make_folder(folder, is_private=True)
-        held.make_folder(target)
         return tuple(Held(path.name, *held.copy_file(path, target / path.name)) for path in paths)
     except OSError as error:
-        shutil.rmtree(target, ignore_errors=True)
-        raise LakeError(f"The airlock {folder} cannot be written: {error.strerror} ({error.filename}).") from None
+        raise _explain(folder, error) from None
+
+
+def _explain(folder: Path, error: OSError) -> LakeError:
+    return LakeError(f"The airlock {folder} cannot be written: {error.strerror} ({error.filename}).")
 
 
 def hold_bytes(folder: Path, request: str, name: str, content: bytes) -> None:

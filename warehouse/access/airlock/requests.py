@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from typing import Any, Literal
 
 from warehouse.access import vocabulary
@@ -95,10 +97,11 @@ def find_request(events: Sequence[Event], name: str) -> AirlockRequest:
     return known[name]
 
 
-def find_next_id(events: Sequence[Event], year: int) -> str:
-    """The ID of the next request: A2026-0001."""
-    numbers = [int(name.rpartition("-")[2]) for name in list_requests(events) if name.startswith(f"A{year}-")]
-    return f"A{year}-{max(numbers, default=0) + 1:04}"
+def list_next_ids(events: Sequence[Event], year: int) -> Iterator[str]:
+    """The IDs that no request has yet, in order: A2026-0001, …"""
+    given = (re.fullmatch(rf"A{year}-(\d+)", name, re.ASCII) for name in list_requests(events))
+    last = max((int(found[1]) for found in given if found), default=0)
+    return (f"A{year}-{number:04}" for number in count(last + 1))
 
 
 def _read_request(name: str, event: Event) -> AirlockRequest:

@@ -13,7 +13,7 @@ from warehouse.access import enforcement, log, memory, naming, vocabulary
 from warehouse.access.agreements import find_agreement
 from warehouse.access.airlock import holding, patterns
 from warehouse.access.airlock.inspection import Finding, inspect_file
-from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_next_id, find_request, list_requests
+from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_request, list_next_ids, list_requests
 from warehouse.access.patient_sets import digest_set, to_array
 from warehouse.access.programme import read_programme_end
 from warehouse.engine import sql_files
@@ -69,12 +69,12 @@ def request(
             findings.append(_compare(con, place, agreement, counted))
             digests = memory.digest_names(con, place, counted) if counted is not None else None
         held: tuple[holding.Held, ...] = ()
-        taken = find_next_id(events, find_year())
+        taken = ""
 
         def decide(there: Sequence[log.Event]) -> list[log.NewEvent]:
             nonlocal held, taken
-            taken = find_next_id(there, find_year())
-            holding.discard(folder, taken)  # left by somebody whose request was never logged
+            # What is there under the next ID may wait for another lake that shares the folder.
+            taken = holding.reserve(folder, list_next_ids(there, find_year()))
             held = holding.hold_files(folder, taken, copies)
             if digests is not None:
                 holding.hold_bytes(folder, taken, _PATIENTS, digests.tobytes())
@@ -83,7 +83,7 @@ def request(
         try:
             made = log.append_decided(place, settings, decide)
         except BaseException:
-            if held:
+            if taken:
                 holding.discard(folder, taken)
             raise
         return list_requests(made)[taken]
