@@ -56,7 +56,16 @@ LONGEST = [
         *("masking", "year", "manifests_untrusted", "documents", "workbench", "endurance", "healing", "postgres"),
         *("terminal", "untrusted", "explorer", "inventory", "backup", "standing_list", "every_command"),
         *("metadata_tables", "doctor", "credentials", "preparing", "cli", "s3_redirects", "layouts"),
-        *("explorer_browser", "s3", "stored_sql", "counts_alone", "gate", "disclosure_control", "pipelines_dev"),
+        *(
+            "odd_arguments",
+            "explorer_browser",
+            "s3",
+            "stored_sql",
+            "counts_alone",
+            "gate",
+            "disclosure_control",
+            "pipelines_dev",
+        ),
     )
 ]
 
