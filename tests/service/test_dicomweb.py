@@ -52,7 +52,7 @@ def find_image(served: Served, where: str = "ModalitiesInStudy=CT") -> str:
         ("/series?SeriesNumber=one", 400, "is a number"),
         (f"/studies/{UID}/metadata", 404, "no such study"),
         (f"/studies/{UID}/series/{UID}/instances/{UID}/frames/1", 404, "no such"),
-        ("/studies/%00/metadata", 400, "not valid"),
+        ("/studies/%00/metadata", 400, "zero byte"),
         ("/nothing", 404, ""),
     ],
 )
