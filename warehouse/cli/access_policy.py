@@ -54,9 +54,9 @@ def policy(
     from warehouse.access import policy as policies
     from warehouse.access.coverage import Cover
     from warehouse.access.enforcement import find_end, find_permit
-    from warehouse.query.session import attach_session
+    from warehouse.query.session import Session, attach_as
 
-    with attach_session(lake) as session:
+    with attach_as(Session, lake) as session:
         found = find_permit(
             session.con, session.location, session.settings, name, leaves=True, what="chest access policy"
         )

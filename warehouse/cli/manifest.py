@@ -187,12 +187,12 @@ def list_(
     $ chest manifest list --check
     """
     from warehouse.manifests import register
-    from warehouse.query.session import attach_session
+    from warehouse.query.session import Session, attach_as
 
     found = register.list_entries(lake)
     shown = found[:limit]
     if check and shown:
-        with attach_session(lake, trusted=False) as newest:
+        with attach_as(Session, lake, trusted=False) as newest:
             is_shown = not options.find_base(newest)
             for entry in shown:
                 entry["state"] = register.find_state(entry, newest, is_shown=is_shown)

@@ -146,11 +146,11 @@ def open_session(
 
     from warehouse.cli.output import print_note
     from warehouse.query.days import parse_day
-    from warehouse.query.session import attach_session
+    from warehouse.query.session import Session, attach_as
 
     day = parse_day(as_of) if as_of else None
     trusted = trusted and (is_ours or not agreement)
-    with attach_session(lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
+    with attach_as(Session, lake, snapshot=snapshot, unpublished=unpublished, trusted=trusted) as warehouse:
         warehouse = permit(warehouse, agreement, leaves=leaves)  # noqa: PLW2901
         with log_refusals(warehouse):
             if group != warehouse.group_name:

@@ -22,7 +22,7 @@ from warehouse.lake import store
 from warehouse.lake.location import parse_address
 from warehouse.manifests.past import leave_out_withdrawn
 from warehouse.manifests.registered import Standing, find_standing
-from warehouse.query.session import ALL_GROUPS, Session, attach_session
+from warehouse.query.session import ALL_GROUPS, Session, attach_as
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def permit_manifest(
     events = log.read_events(place, settings)
     if not events and not name:
         return None
-    with attach_session(lake_address or settings.lake, settings=settings) as session:
+    with attach_as(Session, lake_address or settings.lake, settings=settings) as session:
         found = find_permit(session.con, place, settings, name, leaves=True, what=what)
         if found is None:
             return None

@@ -110,11 +110,11 @@ def _hiding_reasons(manifest: Manifest, is_shown: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _open_session(manifest: Manifest, lake_address: str, newest: bool, settings: Settings) -> Iterator[Session]:
-    from warehouse.query.session import attach_session
+    from warehouse.query.session import Session, attach_as
 
     number, time = manifest.about["snapshot"], manifest.about["snapshot_time"]
     try:
-        wh = attach_session(lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
+        wh = attach_as(Session, lake_address, snapshot=None if newest else number, settings=settings, trusted=False)
     except UsageError as error:
         raise ManifestError(
             f"{manifest.folder}: snapshot {number} of {time}, which it was made from, is gone. {error} "

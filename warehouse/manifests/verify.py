@@ -201,14 +201,14 @@ def _read_kinds(con: duckdb.DuckDBPyConnection, bucket: Bucket, place: int) -> N
 @explain_faults()
 def find_missing_patients(manifest: Manifest, lake_address: str, settings: Settings | None = None) -> list[str]:
     """Find the manifest's patients that the lake's newest published snapshot does not have."""
-    from warehouse.query.session import ALL_GROUPS, attach_session
+    from warehouse.query.session import ALL_GROUPS, Session, attach_as
 
     settings = settings or load_settings()
     sql = sql_files.read_statements("manifests/verify.sql")
     # The lake's connection never reads the manifest's files: it gets only the pseudonyms.
     with contextlib.closing(connect(settings, manifest.contents)) as con:
         named = con.execute(sql_files.fill(sql["named_patients"], rows=manifest.contents.rows)).to_arrow_table()
-    with attach_session(lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
+    with attach_as(Session, lake_address, settings=settings) as newest, newest.group(ALL_GROUPS) as everybody:
         everybody.con.register("named_patients", named)
         return [patient for (patient,) in everybody.con.execute(sql["patients_gone"]).fetchall()]
 

@@ -47,7 +47,7 @@ S = TypeVar("S", bound="Session")
 
 @dataclass(frozen=True, slots=True)
 class Session(Views):
-    """A lake opened for reading. Created by `attach_session`; closed by `close()` or at the end of a `with` block."""
+    """A lake opened for reading. Created by `attach_as`; closed by `close()` or at the end of a `with` block."""
 
     con: duckdb.DuckDBPyConnection
     snapshot: store.Snapshot
@@ -319,11 +319,6 @@ class Session(Views):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def attach_session(lake_address: str | Path = "", **options: Any) -> Session:
-    """Open a lake for reading, as `attach_as` does."""
-    return attach_as(Session, lake_address, **options)
 
 
 def attach_as(

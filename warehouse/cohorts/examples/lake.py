@@ -41,13 +41,13 @@ _ALWAYS = {"source": "example", "etag": "{n}", "size": "1", "group_name": "train
 @contextlib.contextmanager
 def open_example(example: Example, path: str) -> Iterator[Session]:
     """Open a session on a lake with the rows of an example, and nothing else."""
-    from warehouse.query.session import attach_session
+    from warehouse.query.session import Session, attach_as
 
     settings = replace(load_settings(), encrypted=0)  # the rows are nobody's, and their lake goes with the process
     address = str(_find_place())
     with store.open_writer(parse_address(address), settings) as con:
         store.transact(con, "example", lambda: _fill_tables(con, example, path))
-    with attach_session(address, unpublished=True, settings=settings, trusted=False) as opened:
+    with attach_as(Session, address, unpublished=True, settings=settings, trusted=False) as opened:
         yield opened
 
 
