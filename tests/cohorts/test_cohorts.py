@@ -1,6 +1,7 @@
 """Cohorts: mistakes by file and line, parameters, steps counted, differences explained, warnings."""
 
 import difflib
+import hashlib
 import json
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from example_lakes import build_lake, build_objects
 import warehouse
 from warehouse import cohorts
 from warehouse.cohorts import attrition_chart, compare, confounding, leakage
+from warehouse.cohorts.digest import compute_digest
 from warehouse.docs import cohort_pages
 
 DOCS = Path(warehouse.__file__).parent.parent / "docs"
@@ -540,3 +542,21 @@ def test_the_pages_of_the_cohorts_are_up_to_date() -> None:
             "run make docs"
         )
         assert f"(cohorts/{name}.md)" in guide
+
+
+def test_the_digest_of_an_answer_is_over_its_rows_as_json(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """As computed by whoever holds the rows, for values of every kind; so it is the same in later versions too."""
+    file = tmp_path / "kinds.sql"
+    file.write_text(
+        "-- title: Values of every kind\n-- question: Which?\n-- grain: patient\n"
+        "select patient_id, date '0044-03-15' as day, [null, date '2020-02-29'] as days,"
+        " timestamp '2020-01-02 03:04:05' as at_second, timestamp '2020-01-02 03:04:05.000006' as at_microsecond,"
+        " 1.50::decimal(5, 2) as tenths, 1e300::double as large, 'é\"\\\n' || chr(8232) as words, true as is_so,"
+        " {'a': 1, 'b': date '2020-02-29'} as pair, null::date as nothing, time '01:02:03' as clock from patients\n"
+    )
+    answer = wh.cohort(str(file))
+    rows = answer.rows
+    texts = [json.dumps(rows.column_names)]
+    texts += [json.dumps(list(row.values()), ensure_ascii=False, default=str) for row in rows.to_pylist()]
+    assert len(texts) > 3
+    assert compute_digest(answer) == f"sha256:{hashlib.sha256(''.join(texts).encode()).hexdigest()}"
