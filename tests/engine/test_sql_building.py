@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
         ("warehouse.ingest.planning", "run.con.execute(sql['stretches'], limits).fetchall"),
         ("warehouse.ingest.planning", "run.con.execute(sql['extent']).fetchall"),
         ("warehouse.ingest.publish_gate", "one.render"),
+        ("warehouse.ingest.recleaning", "one.render"),
         ("warehouse.ingest.rereading", "one.render"),
     },
     "A query of the user, which is taken apart here and not run": {

@@ -11,12 +11,15 @@ from conftest import write_objects
 from support.unit_fixtures import build_objects, read_tables, write_header
 
 import warehouse
-from warehouse.ingest import key_ranges, open_run, planning
+from warehouse.ingest import key_ranges, open_run, planning, recleaning
+from warehouse.lake import location, store
 from warehouse.settings import Settings
 
 SETTINGS = Settings(workers=1, max_removals_percent=100)
 #: Headers are read from .dcm objects where there is no .json.
 WITH_DCM = Settings(workers=1, max_removals_percent=100, layout="standard+dcm")
+
+STALE = "update core.clinical set rules = 'other', age = 7"
 
 
 def change_bucket(bucket: Path) -> Iterator[dict[str, Any]]:
@@ -57,6 +60,31 @@ def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, mo
     assert seen[0] > 30
     assert not seen[1]
     assert seen[2] > 10
+
+
+def test_ranges_and_units_clean_every_record_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two buckets that have most keys in common."""
+    lake, folder = str(tmp_path / "lake"), tmp_path / "bucket"
+    write_objects(folder, build_objects(range(9)))
+    shutil.copytree(folder, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "training" / "P4")
+    write_objects(tmp_path / "other", {"training/P5/data/2020-05-01/data.json": json.dumps({"Age": "71.6"})})
+    warehouse.refresh(folder, lake, settings=SETTINGS)
+    warehouse.refresh(tmp_path / "other", lake, settings=SETTINGS, add_source=True)
+    cleaned = read_tables(tmp_path / "lake")
+    records = len(cleaned["core.clinical"])
+    assert records > 15
+    assert cleaned["core.clinical_issues"]
+    monkeypatch.setattr(recleaning, "_UNIT", 4)
+    for range_size in (7, 10_000_000):
+        monkeypatch.setattr(key_ranges, "RANGE_SIZE", range_size)
+        with store.open_writer(location.parse_address(lake), Settings()) as con:
+            store.transact(con, "other rules", lambda con=con: con.execute(STALE))  # type: ignore[misc]
+            stale = "update core.clinical_issues set clean_value = 'x'"
+            store.transact(con, "other issues", lambda con=con, stale=stale: con.execute(stale))  # type: ignore[misc]
+        done = warehouse.refresh(folder, lake, settings=SETTINGS)
+        assert done.clinical.recleaned == records
+        assert read_tables(tmp_path / "lake") == cleaned
 
 
 def test_ranges_have_every_key_once_and_about_as_many_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
