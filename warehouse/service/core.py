@@ -19,6 +19,7 @@ from warehouse.errors import CountFailedError, WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
+from warehouse.service.noting import Notes
 from warehouse.service.permits import Permits
 from warehouse.service.preparing import Preparing
 from warehouse.service.questions import Answer, Question
@@ -87,12 +88,13 @@ class Service:
     ) -> None:
         """Open the lake; LakeError if it cannot be opened, UsageError for a scope that does not exist."""
         self.settings, self.base, self.limits, self.suppress = settings, base, limits, suppress
-        self.readers = Readers(lake, settings)
+        self.readers = Readers(lake, settings, pinned=base.snapshot)
         with self.readers.read(base):
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
         self.memory, self.preparing = Memory(), Preparing()
-        self.permits = Permits(self.readers.location, settings, self._read_log, self.readers.find_newest_commit)
+        self.notes = Notes(self.readers.location, settings)
+        self.permits = Permits(settings, self.notes, self._read_log, self.readers.find_newest_commit, self.name_group)
         #: What adapters can read before anybody asks.
         self.preparations: list[Callable[[], Awaitable[object]]] = []
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
@@ -208,9 +210,7 @@ class Service:
         """Log that rows are released under an agreement, before they are."""
         if scope.cover and rights >= Rights.rows:
             number = await self.resolve(scope) if snapshot is None else snapshot
-            await anyio.to_thread.run_sync(
-                self.permits.note_release, caller, scope, rights, number, limiter=self._limit("permit", 4)
-            )
+            await self.notes.release(caller, scope, rights, number, str(self.name_group(scope)))
 
     def is_remembered(self, caller: Caller, base: int) -> bool:
         """Whether counts that a caller is shown are compared with earlier ones: who may see rows needs no counts."""

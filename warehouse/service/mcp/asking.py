@@ -106,6 +106,8 @@ class Calls:
             yield asking
         except WarehouseError as error:
             facts["error"] = type(error).__name__
+            if self.caller:  # over stdio; over HTTP the gate does it
+                await self.service.notes.write_refusals(self.caller)
             raise ToolError(str(error)) from None
         except Exception as error:
             facts |= describe_fault(error)
