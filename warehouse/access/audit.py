@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.access import vocabulary
 from warehouse.access.applications import find_application
-from warehouse.access.log import Event, read_rows
+from warehouse.access.log import Event, explain_odd_events, read_rows
 from warehouse.access.naming import mask_names
 from warehouse.access.patient_sets import digest_patients
 from warehouse.access.switch import is_enforced
@@ -80,6 +80,7 @@ class Audit:
     unknown: int = 0
 
 
+@explain_odd_events()
 def audit_releases(
     place: Location, settings: Settings, *, agreement: str = "", patient: str = "", since: date | None = None
 ) -> Audit:

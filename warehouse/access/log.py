@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,7 +26,7 @@ from warehouse.engine.json_values import parse_json
 from warehouse.engine.messages import first_line
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
-from warehouse.errors import LakeBusyError, LakeError, UsageError
+from warehouse.errors import LakeBusyError, LakeError, UsageError, WarehouseError
 from warehouse.lake import connection, store, waiting
 from warehouse.lake.location import Location
 from warehouse.lake.read_copy import drop_read_copy
@@ -103,6 +103,21 @@ def render_canonical(value: object) -> str:
 def format_time(at: datetime) -> str:
     """A time as events are hashed with it: UTC to the microsecond, `2026-01-31T09:30:00.000000Z`."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@contextlib.contextmanager
+def explain_odd_events() -> Iterator[None]:
+    """LakeError where events are read that have not what their kind has: the log may be somebody else's. Also a
+    decorator."""
+    try:
+        yield
+    except WarehouseError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise LakeError(
+            "The log of access has an event that chest would not write, and is not shown. If the lake came from "
+            "somebody else, make one of your own from the bucket; if it is yours, verify it:  chest access verify"
+        ) from None
 
 
 def append(
@@ -217,6 +232,7 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
     return [*problems, *_find_lost_heads(events, heads)]
 
 
+@explain_odd_events()
 def find_announced(events: Sequence[Event], what: str = "events") -> dict[int, str]:
     """What purges have announced to redact: the hash of each event (by number) as it is without the pseudonyms, or of
     each version of the standing list (`what`: list)."""
@@ -256,9 +272,13 @@ def parse_head(text: str) -> str:
 
 
 def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
-    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored."""
+    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored.
+
+    UsageError for a text that cannot be stored."""
     made: list[Event] = []
     for one in new:
+        # Before it is hashed, which half of a character cannot be.
+        refuse_placeholders("The event for the log of access", one.event, one.about, one.actor, one.role, one.body)
         # A clock that was set back does not turn the order of events round.
         at = max(datetime.now(UTC), last.at) if last else datetime.now(UTC)
         bare = Event(
