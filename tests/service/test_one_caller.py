@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
 import pytest
 from agreed_lakes import make_lake, read_log
 from served import Served, serve_thread, write_tokens
@@ -20,8 +22,10 @@ import warehouse
 from warehouse.access import vocabulary
 from warehouse.lake import waiting
 from warehouse.service import noting
-from warehouse.service.core import Limits
+from warehouse.service.core import Limits, Service
+from warehouse.service.dicomweb import streaming
 from warehouse.service.tokens import Caller, Rights
+from warehouse.settings import Settings
 
 if TYPE_CHECKING:
     from warehouse.access.log import Event
@@ -180,3 +184,33 @@ def test_older_snapshots_do_not_close_the_newest(tmp_path: Path, served_bucket: 
         for number in sorted({*numbers})[:-1]:
             ask_until_ready(server, f"/snapshot/{number}{SEARCH}", tokens["other"])
         assert server.get(SEARCH + "?StudyDate=20200301-", tokens["one"]).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["call", "decode"])
+def test_threads_that_one_caller_waits_for_leave_one_to_others(served_lake: Path, kind: str) -> None:
+    """Pages of the explorer and images: the queue was full of one caller's requests."""
+    one, other = Caller("one", Rights.pixels), Caller("other", Rights.pixels)
+    freed, threads = threading.Event(), streaming.Threads(2)
+
+    async def ask(service: Service, caller: Caller, do: Callable[[], object]) -> None:
+        if kind == "call":
+            await service.call(caller, do)
+        else:
+            streaming.whose.set(caller.name)
+            await threads.run(do)
+
+    async def try_it() -> None:
+        service = Service(str(served_lake), Settings(), processes=1)
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(40):
+                    group.start_soon(ask, service, one, freed.wait)
+                await anyio.lowlevel.checkpoint()
+                with anyio.fail_after(60):
+                    await ask(service, other, lambda: None)
+                freed.set()
+        finally:
+            freed.set()
+            service.close()
+
+    anyio.run(try_it)

@@ -171,9 +171,9 @@ class Service:
         """The time of a snapshot, unless the server shows the lake as of an earlier day."""
         return None if time and self.base.as_of and time.date() > self.base.as_of else time
 
-    async def call(self, do: Callable[..., T], *given: Any, **more: Any) -> T:
-        """Call a function that blocks, in a thread of its own."""
-        async with self._queue():
+    async def call(self, caller: Caller, do: Callable[..., T], *given: Any, **more: Any) -> T:
+        """Call a function that blocks for a caller, in a thread of its own; OverloadedError when too many wait."""
+        async with self._queue(caller), self._take_turn(caller, "call", self.limits.readers - 2):
             limiter = self._limit("call", self.limits.readers)
             return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=limiter)
 
@@ -203,7 +203,7 @@ class Service:
             except CountFailedError as error:
                 raise self.memory.refuse(caller.remembered_as, str(error)) from None
         if is_remembered:
-            await self.call(self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
+            await self.call(caller, self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
         return replace(answer, patients={})
 
     async def _note_release(self, caller: Caller, scope: Scope, rights: Rights, snapshot: int | None) -> None:
@@ -231,11 +231,10 @@ class Service:
         return wanted
 
     @contextlib.asynccontextmanager
-    async def _queue(self, caller: Caller | None = None) -> AsyncIterator[None]:
+    async def _queue(self, caller: Caller) -> AsyncIterator[None]:
         """Count a request that runs or waits; OverloadedError if there are too many, of all or of this caller."""
-        name = caller.name if caller else ""
-        is_over = name and self._waiting[name] >= self.limits.most_of_caller
-        if is_over or self._waiting.total() >= self.limits.most_waiting:
+        name = caller.name
+        if self._waiting[name] >= self.limits.most_of_caller or self._waiting.total() >= self.limits.most_waiting:
             raise OverloadedError("Too many requests at the same time. Try again in a few seconds.")
         self._waiting[name] += 1
         try:

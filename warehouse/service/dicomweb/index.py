@@ -104,10 +104,10 @@ class Indexes:
 
     async def prepare_all(self) -> None:
         """Make the index of all that the server shows; under agreements each has its own, made when it is asked for."""
-        if await self.service.call(lambda: self.service.permits.is_enforced):
-            return
         scope = self.service.base
         caller = Caller("the server itself", Rights.rows, (scope.group,))
+        if await self.service.call(caller, lambda: self.service.permits.is_enforced):
+            return
         await self._prepare(caller, scope, await self.service.resolve(scope), patience=None)
 
     async def read(self, caller: Caller, scope: Scope, snapshot: int, do: Callable[..., T], *given: object) -> T:

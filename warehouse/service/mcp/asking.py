@@ -48,7 +48,7 @@ class Asking:
         self.scope = await self.service.permit(self.caller, self.scope)
         self.service.require(self.caller, self.scope, Rights.counts)
         if self.snapshot is None or self.scope.snapshot != before.snapshot:
-            self.snapshot = await self.service.call(self.service.readers.find_snapshot, self.scope)
+            self.snapshot = await self.service.call(self.caller, self.service.readers.find_snapshot, self.scope)
         self.facts |= {
             "snapshot": self.snapshot,
             "as_of": self.scope.as_of,
