@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from warehouse.access import vocabulary
-from warehouse.access.log import Event, explain_odd_events
+from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 

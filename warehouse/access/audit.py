@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.access import vocabulary
 from warehouse.access.applications import find_application
-from warehouse.access.log import Event, explain_odd_events, read_rows
+from warehouse.access.log import Event, read_rows
 from warehouse.access.naming import mask_names
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.patient_sets import digest_patients
 from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files

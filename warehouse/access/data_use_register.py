@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from warehouse.access import vocabulary
 from warehouse.access.agreements import Agreement, list_agreements
 from warehouse.access.applications import Application, list_applications
-from warehouse.access.log import Event, explain_odd_events
+from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.programme import read_programme_end
 from warehouse.access.request_form import ARTICLE_6, ARTICLE_9
 from warehouse.engine.json_values import write_csv

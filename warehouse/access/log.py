@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import duckdb
 
 from warehouse.access import vocabulary
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.engine import sql_files
 from warehouse.engine.json_values import parse_json
 from warehouse.engine.messages import first_line
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.engine.rows import fetch_dicts, fetch_first
-from warehouse.errors import LakeBusyError, LakeError, UsageError, WarehouseError
+from warehouse.errors import LakeBusyError, LakeError, UsageError
 from warehouse.lake import connection, store, waiting
 from warehouse.lake.location import Location
 from warehouse.lake.read_copy import drop_read_copy
@@ -103,21 +104,6 @@ def render_canonical(value: object) -> str:
 def format_time(at: datetime) -> str:
     """A time as events are hashed with it: UTC to the microsecond, `2026-01-31T09:30:00.000000Z`."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-@contextlib.contextmanager
-def explain_odd_events() -> Iterator[None]:
-    """LakeError where events are read that have not what their kind has: the log may be somebody else's. Also a
-    decorator."""
-    try:
-        yield
-    except WarehouseError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError):
-        raise LakeError(
-            "The log of access has an event that chest would not write, and is not shown. If the lake came from "
-            "somebody else, make one of your own from the bucket; if it is yours, verify it:  chest access verify"
-        ) from None
 
 
 def append(

@@ -50,7 +50,7 @@ def explain_log(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*given: Any, **named: Any) -> None:
-        from warehouse.access.log import explain_odd_events
+        from warehouse.access.odd_events import explain_odd_events
 
         with explain_odd_events():
             command(*given, **named)

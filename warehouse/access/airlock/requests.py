@@ -12,7 +12,8 @@ from typing import Any, Literal
 from warehouse.access import vocabulary
 from warehouse.access.airlock.holding import Held
 from warehouse.access.airlock.inspection import Finding
-from warehouse.access.log import Event, explain_odd_events
+from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.people import is_same_person
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
