@@ -95,7 +95,7 @@ def _build_step(name: str, deployment: Deployment) -> dg.AssetChecksDefinition:
     )
     def ask(context: dg.AssetCheckExecutionContext, chest: ChestWarehouse) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
-        with chest.reading(context) as reader:
+        with chest.reading(context, leaves=chest.shows_more) as reader:
             results = []
             for check in wanted:
                 if check.name in chosen:

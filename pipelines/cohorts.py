@@ -83,7 +83,7 @@ def _build_cohort(definition: Definition) -> dg.AssetsDefinition:
         ),
     )
     def answer(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
-        with chest.reading(context) as reader, retry_when_healing(context):
+        with chest.reading(context, leaves=chest.shows_more) as reader, retry_when_healing(context):
             cohort = reader.cohort(definition.name)
             version = _find_version(reader, compute_digest(cohort))
             counts = {**_count_patients(cohort), "snapshot": reader.snapshot.number, "group": reader.group_name}
@@ -137,7 +137,7 @@ def _build_manifest(definition: Definition, deployment: Deployment) -> dg.Assets
         pool=POOL,
     )
     def manifest(context: dg.AssetExecutionContext, chest: ChestWarehouse) -> dg.MaterializeResult[None]:
-        with chest.reading(context) as reader, retry_when_healing(context):
+        with chest.reading(context, leaves=True) as reader, retry_when_healing(context):
             shelved = store_manifest(reader, definition.name, chest.folder, chest.settings)
             version = _find_version(reader, shelved.manifest.digest)
         context.log.info(f"{'written' if shelved.is_new else 'unchanged'}: {shelved.manifest.folder.name}")

@@ -45,7 +45,7 @@ def build_asset(deployment: Deployment) -> dg.AssetsDefinition:
         started = time.monotonic()
         with chest.publishing(context) as run:
             done = _publish(context, run, deployment, allow_removals=config.allow_removals)
-        with chest.reading(context) as reader:
+        with chest.reading(context, leaves=False) as reader:
             base = load_suppress()
             moved = _report_changed_views(context, reader, base)
             collected = _collect_metadata(context, reader, chest.folder, base)

@@ -5,6 +5,7 @@ Does not: any work on the data.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +21,16 @@ from warehouse.errors import UsageError
 from warehouse.ingest import BucketRun, Run, open_lake_run, open_run
 from warehouse.masking import has_login, mask_within
 from warehouse.progress import Progress
-from warehouse.settings import LAKE_VARIABLE, SOURCE_VARIABLE, Settings, load_settings
+from warehouse.query.session import attach_as
+from warehouse.settings import (
+    AGREEMENT_VARIABLE,
+    LAKE_VARIABLE,
+    SOURCE_VARIABLE,
+    SUPPRESS,
+    Settings,
+    load_settings,
+    load_suppress,
+)
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -121,13 +131,25 @@ class ChestWarehouse(dg.ConfigurableResource[None]):
             yield run
 
     @contextlib.contextmanager
-    def reading(self, context: Context) -> Iterator[Warehouse]:
-        """Open the lake to read, at what was published last; errors as above."""
+    def reading(self, context: Context, *, leaves: bool) -> Iterator[Warehouse]:
+        """Open the lake to read, at what was published last; errors as above.
+
+        `leaves`: rows or exact counts do, for which a lake that enforces agreements needs one (CHEST_AGREEMENT).
+        """
+        lake, settings = self.lake or self.settings.lake, self.settings
         with (
             retries.retry_when_healing(context.op_execution_context, self.first_wait),
-            warehouse.open(self.lake or self.settings.lake, settings=self.settings) as reader,
+            warehouse.open(lake, settings=settings)
+            if leaves
+            else attach_as(Warehouse, lake, settings=settings) as reader,
         ):
             yield reader
+
+    @property
+    def shows_more(self) -> bool:
+        """Whether counts are shown that need an agreement where they are enforced: exact ones, those rounded to a base
+        of one's own, or those of an agreement that is given."""
+        return load_suppress() != SUPPRESS or bool(os.environ.get(AGREEMENT_VARIABLE))
 
 
 def _log_progress(context: dg.AssetExecutionContext) -> Progress:

@@ -281,3 +281,49 @@ def test_untrusted_sql_does_not_read_the_log(here: Chest, lake: str) -> None:
     log.append(location.parse_address(lake), Settings(), log.NewEvent(vocabulary.REMARKED, ID, {"n": 1}, "Ada Young"))
     with warehouse.open(lake, trusted=False) as wh, pytest.raises(warehouse.UntrustedSqlError):
         wh.sql("select actor from access.events").fetchall()
+
+
+#: Events that chest writes none of: by kind, what their bodies have.
+ODD: dict[str, tuple[str, ...]] = {
+    "access list": (vocabulary.SUBMITTED, vocabulary.APPROVED, vocabulary.RENEWED),
+    "access show 2026-0001": (vocabulary.SUBMITTED, vocabulary.REVIEWED, vocabulary.DECIDED),
+    "access register": (vocabulary.APPROVED, vocabulary.RENEWED),
+    "airlock list": (vocabulary.AIRLOCK_REQUESTED, vocabulary.AIRLOCK_REVIEWED),
+    "airlock show A2026-0001": (vocabulary.AIRLOCK_REQUESTED,),
+    "audit": (vocabulary.AIRLOCK_RELEASED, vocabulary.LIST_CHANGED),
+    "access verify": (vocabulary.REDACTED,),
+    "status": (vocabulary.APPROVED,),
+}
+
+
+@pytest.mark.parametrize("command", ODD)
+@pytest.mark.parametrize("body", [{}, {"ends": 1, "starts": "soon", "request": "A2026-0001", "files": 7, "team": 3}])
+def test_a_strangers_events_end_a_command_with_one_line(
+    here: Chest, new_lake: Path, command: str, body: dict[str, Any]
+) -> None:
+    """They were a traceback."""
+    more = {"events": [1], "list": 3, "changes": 4, "findings": 5} if body else {}
+    for kind in ODD[command]:
+        add(new_lake, log.NewEvent(kind, "2026-0001", {**body, **more}))
+    answer = here(*command.split(), "--lake", new_lake)
+    assert "Traceback" not in answer.stderr
+    if answer.returncode:
+        assert (answer.returncode, answer.stderr.count("\n")) == (2, 1), answer.stderr
+
+
+def test_names_that_are_no_utf_8_are_escaped_or_refused_with_one_line(
+    here: Chest, new_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a user, in the environment, and of a file: both were a traceback as they were written down."""
+    table = tmp_path / "table\udcff.csv"
+    table.write_text("n\n50\n")
+    add(new_lake, *to_new(make_agreement()))
+    refused = here("airlock", "request", table, "--agreement", ID, "--reason", "A table", "--lake", new_lake)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "chest: The event for the log of access is not valid UTF-8.\n",
+    )
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "Ann\udcff")
+    require(here("access", "enforce", "on", "--lake", new_lake))
+    assert log.read_events(location.parse_address(str(new_lake)), Settings())[-1].actor == r"Ann\udcff"

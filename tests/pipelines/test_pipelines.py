@@ -340,3 +340,39 @@ def test_the_library_never_imports_dagster() -> None:
                 case _:
                     continue
             assert not {name.split(".")[0] for name in found} & {"dagster", "pipelines"}, path
+
+
+def test_a_lake_that_enforces_agreements_is_refreshed_and_checked_and_only_rows_need_one(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every refresh failed at its last step from the switch on: rounded counts need no agreement, manifests do."""
+    from agreed_lakes import make_lake, read_log
+
+    from warehouse.access import vocabulary
+
+    place = make_lake(tmp_path)
+    definitions_of_lake = definitions(tmp_path / "bucket", place)
+    everything = dg.AssetSelection.assets(["cohorts", "covid_risk"]) | dg.AssetSelection.checks_for_assets(
+        *(key for key in definitions_of_lake.resolve_asset_graph().get_all_asset_keys())
+    )
+    assert run(instance, tmp_path / "bucket", place).success
+    assert _materialize(definitions_of_lake, instance, everything).success
+    assert not [event for event in read_log(place) if event.event == vocabulary.REFUSED]
+
+    manifest = dg.AssetSelection.assets(["manifests", "covid_risk"])
+    refused = _materialize(definitions_of_lake, instance, manifest)
+    assert not refused.success
+    assert "only under an agreement" in str(refused.failure_data_for_node("manifests__covid_risk"))
+    monkeypatch.setenv("CHEST_SUPPRESS", "0")
+    assert not _materialize(definitions_of_lake, instance, dg.AssetSelection.assets(["cohorts", "covid_risk"])).success
+    monkeypatch.setenv("CHEST_AGREEMENT", "2026-0001")
+    assert _materialize(definitions_of_lake, instance, manifest).success
+    assert {event.about for event in read_log(place) if event.event == vocabulary.RELEASED} == {"2026-0001"}
+
+
+def _materialize(
+    defs: dg.Definitions, instance: dg.DagsterInstance, selection: dg.AssetSelection
+) -> dg.ExecuteInProcessResult:
+    job = dg.define_asset_job("chosen", selection)
+    made = dg.Definitions.merge(defs, dg.Definitions(jobs=[job])).resolve_job_def("chosen")
+    return made.execute_in_process(instance=instance, raise_on_error=False)

@@ -12,6 +12,7 @@ import pytest
 from conftest import copy_lake, start_lake
 
 import warehouse
+from warehouse.access import log, vocabulary
 from warehouse.lake import location, store
 from warehouse.lake.location import READ_COPY
 from warehouse.lake.read_copy import find_read_copy
@@ -115,3 +116,23 @@ def test_a_writer_drops_the_copy_of_one_that_died_before_anybody_can_believe_it(
     os.utime(tmp_path / "lake" / READ_COPY, ns=(1, 1))
     with store.open_writer(place, Settings(), make=False):
         assert find_read_copy(place) is None
+
+
+def test_an_event_of_the_log_takes_the_copy_from_nobody_who_reads_it(lake: Path, tmp_path: Path) -> None:
+    """Whatever was asked of a lake that was open already failed until the writer was done: a refused request was
+    enough."""
+    place = location.parse_address(str(copy_lake(lake, tmp_path / "lake")))
+    warehouse.refresh(lake.parent / "bucket", tmp_path / "lake", add_source=True)
+    event = log.NewEvent(vocabulary.REFUSED, body={"what": "a test", "reason": "none"})
+    with warehouse.open(tmp_path / "lake") as wh:
+
+        def ask(_: object) -> None:
+            """As the log is written: who comes now attaches the catalogue, which shows the event at once."""
+            assert find_read_copy(place) is None
+            for name in ("images", "clinical", "studies"):
+                assert wh.fork().sql(f"select count(*) from {name}").fetchall() > [(0,)]
+
+        log.append(place, Settings(), event, also=ask)
+        assert find_read_copy(place)
+        ask_again = wh.fork().sql("select count(*) from images").fetchall()
+    assert ask_again > [(0,)]

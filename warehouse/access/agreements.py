@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from warehouse.access import vocabulary
 from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 
@@ -75,6 +76,7 @@ _DAYS = ("starts", "ends")
 _LISTS = ("team", "duo", "mondo", "groups", "modalities", "centres", "fields")
 
 
+@explain_odd_events()
 def list_agreements(events: Sequence[Event], programme_end: date | None = None) -> dict[str, Agreement]:
     """Every agreement that was ever made, by ID, as it is after these events.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from warehouse.access import vocabulary
 from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
 
@@ -67,6 +68,7 @@ class Application:
         return "waits for the decision"
 
 
+@explain_odd_events()
 def list_applications(events: Sequence[Event]) -> dict[str, Application]:
     """Every application of the log, by ID, as it is after these events."""
     found: dict[str, Application] = {}

@@ -18,6 +18,7 @@ from warehouse.access import vocabulary
 from warehouse.access.applications import find_application
 from warehouse.access.log import Event, read_rows
 from warehouse.access.naming import mask_names
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.patient_sets import digest_patients
 from warehouse.access.switch import is_enforced
 from warehouse.engine import sql_files
@@ -80,6 +81,7 @@ class Audit:
     unknown: int = 0
 
 
+@explain_odd_events()
 def audit_releases(
     place: Location, settings: Settings, *, agreement: str = "", patient: str = "", since: date | None = None
 ) -> Audit:

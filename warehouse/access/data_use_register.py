@@ -13,6 +13,7 @@ from warehouse.access import vocabulary
 from warehouse.access.agreements import Agreement, list_agreements
 from warehouse.access.applications import Application, list_applications
 from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.programme import read_programme_end
 from warehouse.access.request_form import ARTICLE_6, ARTICLE_9
 from warehouse.engine.json_values import write_csv
@@ -61,6 +62,7 @@ FIELDS = (
 DATASET = "National COVID-19 Chest Image Database (NCCID)"
 
 
+@explain_odd_events()
 def render_register(events: Sequence[Event], settings: Settings) -> tuple[str, int]:
     """Render the register as CSV, the newest agreement first; returns it and the number of agreements."""
     agreements = list_agreements(events, read_programme_end(settings))

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from warehouse.access import vocabulary
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.engine import sql_files
 from warehouse.engine.json_values import parse_json
 from warehouse.engine.messages import first_line
@@ -217,6 +218,7 @@ def verify_chain(events: Sequence[Event], heads: Iterable[str] = ()) -> list[str
     return [*problems, *_find_lost_heads(events, heads)]
 
 
+@explain_odd_events()
 def find_announced(events: Sequence[Event], what: str = "events") -> dict[int, str]:
     """What purges have announced to redact: the hash of each event (by number) as it is without the pseudonyms, or of
     each version of the standing list (`what`: list)."""
@@ -256,9 +258,13 @@ def parse_head(text: str) -> str:
 
 
 def chain_events(last: Event | None, new: Sequence[NewEvent]) -> list[Event]:
-    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored."""
+    """The events that would follow the last one of a log, with their numbers, times and hashes; nothing is stored.
+
+    UsageError for a text that cannot be stored."""
     made: list[Event] = []
     for one in new:
+        # Before it is hashed, which half of a character cannot be.
+        refuse_placeholders("The event for the log of access", one.event, one.about, one.actor, one.role, one.body)
         # A clock that was set back does not turn the order of events round.
         at = max(datetime.now(UTC), last.at) if last else datetime.now(UTC)
         bare = Event(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from warehouse.cli import access_log, access_policy, access_show, access_steps
+from warehouse.cli.access_options import explain_log
 
 access = typer.Typer(
     name="access",
@@ -17,11 +18,11 @@ access = typer.Typer(
 def add_to(app: typer.Typer) -> None:
     """Add the group to the app."""
     steps = access_steps
-    access.command()(access_show.form)
+    access.command()(explain_log(access_show.form))
     for command in (steps.request, steps.review, steps.decide, steps.grant, steps.renew, steps.revoke, steps.close):
         access.command()(command)
-    access.command("list")(access_show.list_)
-    access.command()(access_show.show)
+    access.command("list")(explain_log(access_show.list_))
+    access.command()(explain_log(access_show.show))
     access.command()(access_log.verify)
     access.command()(access_log.register)
     access.command()(access_log.enforce)

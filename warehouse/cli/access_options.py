@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +43,19 @@ File = Annotated[
 ]
 Out = Annotated[Shown, typer.Option("--format", help="Output format.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does it; the user of the computer by default.")]
+
+
+def explain_log(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that shows what the log has: events of somebody else's, which have anything, end it with one line."""
+
+    @functools.wraps(command)
+    def run(*given: Any, **named: Any) -> None:
+        from warehouse.access.odd_events import explain_odd_events
+
+        with explain_odd_events():
+            command(*given, **named)
+
+    return run
 
 
 def find_place(lake: str) -> tuple[Location, Settings]:

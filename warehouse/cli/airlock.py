@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warehouse.cli import interruption, options
+from warehouse.cli.access_options import explain_log
 from warehouse.cli.cohort_options import Param, Tables, prepare
 from warehouse.cli.output import Format, format_count, format_size, print_line, print_note, write_json
 from warehouse.errors import UsageError
@@ -73,6 +74,7 @@ def request(
 
 
 @_app.command("list")
+@explain_log
 def list_(lake: options.Lake = options.DEFAULT_LAKE, form: options.TableOrJson = Format.TABLE) -> None:
     """List the requests, newest first.
 
@@ -98,6 +100,7 @@ def list_(lake: options.Lake = options.DEFAULT_LAKE, form: options.TableOrJson =
 
 
 @_app.command()
+@explain_log
 def show(name: Id, lake: options.Lake = options.DEFAULT_LAKE, form: options.TableOrJson = Format.TABLE) -> None:
     """Show a request: files, findings, reviews.
 

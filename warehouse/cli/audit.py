@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warehouse.cli import options
-from warehouse.cli.access_options import Out, Shown, find_place, write_value
+from warehouse.cli.access_options import Out, Shown, explain_log, find_place, write_value
 from warehouse.cli.access_show import print_indented
 from warehouse.cli.output import format_count, print_line, print_note
 
@@ -30,7 +30,7 @@ _FACTS = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the app."""
-    app.command()(audit)
+    app.command()(explain_log(audit))
 
 
 def audit(

@@ -32,7 +32,8 @@ def has_placeholder(text: str) -> bool:
 
 def escape_placeholders(text: str) -> str:
     """The text in a spelling that is safe: the closing brace as `\\x7d`, as bytes of a key are that are no UTF-8."""
-    return _PLACEHOLDER.sub(lambda found: f"{found[0][:-1]}\\x7d", text.replace(NUL, "\\x00"))
+    text = text.replace(NUL, "\\x00").encode("utf-8", "backslashreplace").decode()
+    return _PLACEHOLDER.sub(lambda found: f"{found[0][:-1]}\\x7d", text)
 
 
 def refuse_placeholders(what: str, *texts: object) -> None:

@@ -20,6 +20,9 @@ from warehouse.lake import data_path, locks
 from warehouse.lake.location import READ_COPY, Location
 from warehouse.lake.snapshots import METADATA
 
+#: The time of a copy that nobody attaches any more.
+_DROPPED = 0
+
 
 def find_read_copy(location: Location) -> Path | None:
     """The copy that readers of a lake attach; None for the catalogue itself.
@@ -31,23 +34,31 @@ def find_read_copy(location: Location) -> Path | None:
         return None
     path = location.folder / READ_COPY
     try:
-        is_current = path.stat().st_mtime_ns == location.catalogue.stat().st_mtime_ns
+        copied, written = path.stat().st_mtime_ns, location.catalogue.stat().st_mtime_ns
     except OSError:
         return None
-    return path if is_current or locks.is_held(location) else None
+    return path if copied == written or (copied != _DROPPED and locks.is_held(location)) else None
 
 
-def drop_read_copy(location: Location, *, only_stale: bool = False) -> None:
-    """Remove the copy, so that readers attach the catalogue; for a writer, which holds the lock.
+def drop_read_copy(location: Location, *, only_stale: bool = False, removes: bool = False) -> None:
+    """Have readers attach the catalogue from now on; for a writer, which holds the lock.
 
     At the start of its session if the copy is not that of the catalogue (`only_stale`), because readers believe it
-    while a writer is at work; and where a change must be seen at once: a withdrawal, a purge, an event of access.
+    while a writer is at work; and where a change must be seen at once: a withdrawal, an event of access. Those who have
+    attached the copy open it again with each query: it stays until it is replaced, unless what it has must go at once
+    (`removes`), as by a purge.
     """
     if location.folder is None:
         return
     path = location.folder / READ_COPY
     with contextlib.suppress(FileNotFoundError):
-        if not only_stale or path.stat().st_mtime_ns != location.catalogue.stat().st_mtime_ns:
+        if only_stale and path.stat().st_mtime_ns == location.catalogue.stat().st_mtime_ns:
+            return
+        stays = not removes and not path.is_symlink()
+        if stays:
+            with contextlib.suppress(OSError):  # it is another user's
+                os.utime(path, ns=(_DROPPED, _DROPPED))
+        if not stays or path.stat().st_mtime_ns != _DROPPED:
             path.unlink()
 
 

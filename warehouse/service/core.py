@@ -19,6 +19,7 @@ from warehouse.errors import CountFailedError, WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
+from warehouse.service.noting import Notes
 from warehouse.service.permits import Permits
 from warehouse.service.preparing import Preparing
 from warehouse.service.questions import Answer, Question
@@ -87,12 +88,13 @@ class Service:
     ) -> None:
         """Open the lake; LakeError if it cannot be opened, UsageError for a scope that does not exist."""
         self.settings, self.base, self.limits, self.suppress = settings, base, limits, suppress
-        self.readers = Readers(lake, settings)
+        self.readers = Readers(lake, settings, pinned=base.snapshot)
         with self.readers.read(base):
             pass
         self.workers = Workers(lake, settings, processes, seconds=limits.seconds)
         self.memory, self.preparing = Memory(), Preparing()
-        self.permits = Permits(self.readers.location, settings, self._read_log, self.readers.find_newest_commit)
+        self.notes = Notes(self.readers.location, settings)
+        self.permits = Permits(settings, self.notes, self._read_log, self.readers.find_newest_commit, self.name_group)
         #: What adapters can read before anybody asks.
         self.preparations: list[Callable[[], Awaitable[object]]] = []
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
@@ -169,9 +171,9 @@ class Service:
         """The time of a snapshot, unless the server shows the lake as of an earlier day."""
         return None if time and self.base.as_of and time.date() > self.base.as_of else time
 
-    async def call(self, do: Callable[..., T], *given: Any, **more: Any) -> T:
-        """Call a function that blocks, in a thread of its own."""
-        async with self._queue():
+    async def call(self, caller: Caller, do: Callable[..., T], *given: Any, **more: Any) -> T:
+        """Call a function that blocks for a caller, in a thread of its own; OverloadedError when too many wait."""
+        async with self._queue(caller), self._take_turn(caller, "call", self.limits.readers - 2):
             limiter = self._limit("call", self.limits.readers)
             return await anyio.to_thread.run_sync(functools.partial(do, *given, **more), limiter=limiter)
 
@@ -201,16 +203,14 @@ class Service:
             except CountFailedError as error:
                 raise self.memory.refuse(caller.remembered_as, str(error)) from None
         if is_remembered:
-            await self.call(self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
+            await self.call(caller, self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
         return replace(answer, patients={})
 
     async def _note_release(self, caller: Caller, scope: Scope, rights: Rights, snapshot: int | None) -> None:
         """Log that rows are released under an agreement, before they are."""
         if scope.cover and rights >= Rights.rows:
             number = await self.resolve(scope) if snapshot is None else snapshot
-            await anyio.to_thread.run_sync(
-                self.permits.note_release, caller, scope, rights, number, limiter=self._limit("permit", 4)
-            )
+            await self.notes.release(caller, scope, rights, number, str(self.name_group(scope)))
 
     def is_remembered(self, caller: Caller, base: int) -> bool:
         """Whether counts that a caller is shown are compared with earlier ones: who may see rows needs no counts."""
@@ -231,11 +231,10 @@ class Service:
         return wanted
 
     @contextlib.asynccontextmanager
-    async def _queue(self, caller: Caller | None = None) -> AsyncIterator[None]:
+    async def _queue(self, caller: Caller) -> AsyncIterator[None]:
         """Count a request that runs or waits; OverloadedError if there are too many, of all or of this caller."""
-        name = caller.name if caller else ""
-        is_over = name and self._waiting[name] >= self.limits.most_of_caller
-        if is_over or self._waiting.total() >= self.limits.most_waiting:
+        name = caller.name
+        if self._waiting[name] >= self.limits.most_of_caller or self._waiting.total() >= self.limits.most_waiting:
             raise OverloadedError("Too many requests at the same time. Try again in a few seconds.")
         self._waiting[name] += 1
         try:

@@ -1,8 +1,7 @@
 """The agreements of the callers: which hold now, and what was refused or released under them.
 
-The log is read again after two seconds, so that a revoked agreement is refused by then. Of what is released the log has
-one event for each caller, scope and kind of answer in an hour, written before the first answer of the hour is sent; the
-lines of the log of requests have the rest.
+The log is read again after two seconds, so that a revoked agreement is refused by then. What it has of refusals and
+releases is written by `noting`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from warehouse.access import log, vocabulary
+from warehouse.access import log
 from warehouse.access.agreements import find_agreement
 from warehouse.access.coverage import Cover, Request, cover_request
 from warehouse.access.enforcement import find_day, require_in_force
 from warehouse.access.programme import read_programme_end
 from warehouse.access.switch import is_enforced
 from warehouse.access.verdict import Answer
-from warehouse.errors import AccessRefusedError, WarehouseError
-from warehouse.lake.location import Location
+from warehouse.errors import AccessRefusedError
+from warehouse.service.noting import Notes
 from warehouse.service.scope import Scope
 from warehouse.service.tokens import Caller, Rights
 from warehouse.settings import Settings
@@ -40,23 +38,29 @@ class Permits:
     """Which agreements of a lake hold. Safe to use from several threads."""
 
     def __init__(
-        self, place: Location, settings: Settings, read: Callable[[], list[log.Event]], find_commit: Callable[[], int]
+        self,
+        settings: Settings,
+        notes: Notes,
+        read: Callable[[], list[log.Event]],
+        find_commit: Callable[[], int],
+        name_group: Callable[[Scope], str | None],
     ) -> None:
-        """Read the log by `read`, when it is needed and there is a newer commit."""
-        self.place, self.settings, self._read = place, settings, read
-        self._lock, self._writing = threading.Lock(), threading.Lock()
+        """Read the log by `read`, when it is needed and there is a newer commit; `name_group` names a group there."""
+        self.settings, self.notes, self._read = settings, notes, read
+        self._lock = threading.Lock()
         self._find_commit, self._commit = find_commit, -1
+        self._name_group = name_group
         self._events: list[log.Event] = []
         self._known_until = 0.0
-        self._noted: set[tuple[object, ...]] = set()
 
     @property
     def is_enforced(self) -> bool:
-        """Whether the lake enforces agreements."""
-        return is_enforced(self._find_events())
+        """Whether the lake enforces agreements, as the gate has found for the request; it waits for nothing."""
+        return is_enforced(self._events if self._commit >= 0 else self._find_events())
 
     def narrow(self, caller: Caller, scope: Scope) -> Scope:
-        """The scope of a request under the caller's agreement; AccessRefusedError, logged, if that does not hold."""
+        """The scope of a request under the caller's agreement; AccessRefusedError, which is noted, if that does not
+        hold."""
         events = self._find_events()
         if not caller.agreement:
             return replace(scope, cover=None)
@@ -65,11 +69,14 @@ class Permits:
             require_in_force(found, self.settings.data_use.split(), find_day(events))
             cover = Cover.of(found)
             judged = cover_request(cover, Request(frozenset({scope.group})))
-            if judged.answer is not Answer.YES:
-                raise AccessRefusedError(judged.reasons[0])
         except AccessRefusedError as error:
-            self.note_refusal(caller, error)
+            self.notes.refuse(caller, str(error))
             raise
+        if judged.answer is not Answer.YES:
+            # What somebody made up, which may be the name of a patient, does not stay in the log.
+            shown = Request(frozenset({str(self._name_group(scope))}))
+            self.notes.refuse(caller, cover_request(cover, shown).reasons[0])
+            raise AccessRefusedError(judged.reasons[0])
         return replace(scope, cover=cover)
 
     def narrow_at_once(self, caller: Caller, scope: Scope) -> Scope | None:
@@ -78,46 +85,10 @@ class Permits:
         return (replace(scope, cover=None) if scope.cover else scope) if is_known else None
 
     def require(self, caller: Caller, scope: Scope, rights: Rights) -> None:
-        """AccessRefusedError, logged, if rows would leave without an agreement that the lake asks for."""
+        """AccessRefusedError if rows would leave without an agreement that the lake asks for; it is noted."""
         if scope.cover is None and (caller.agreement or (rights >= Rights.rows and self.is_enforced)):
-            error = AccessRefusedError(_NEEDED)
-            self.note_refusal(caller, error)
-            raise error
-
-    def note_refusal(self, caller: Caller, error: AccessRefusedError) -> None:
-        """Log a refusal, once an hour for each caller and reason."""
-        if self._is_new("refused", caller.name, str(error)):
-            body = {"what": "chest serve", "caller": caller.name, "reason": str(error)}
-            self._append(log.NewEvent(vocabulary.REFUSED, caller.agreement, body), is_needed=False)
-
-    def note_release(self, caller: Caller, scope: Scope, rights: Rights, snapshot: int) -> None:
-        """Log what is released, once an hour for each caller, scope and right; LakeError if it cannot be."""
-        if scope.cover is None or not self._is_new("released", caller.name, scope, rights, snapshot):
-            return
-        body = {"what": "chest serve", "caller": caller.name, "rights": rights.name, "group": scope.group}
-        body |= {"snapshot": str(snapshot), **({"as_of": str(scope.as_of)} if scope.as_of else {})}
-        try:
-            self._append(log.NewEvent(vocabulary.RELEASED, scope.cover.agreement, body), is_needed=True)
-        except BaseException:
-            self._noted.clear()  # it has to be logged before the next is
-            raise
-
-    def _is_new(self, *what: object) -> bool:
-        """Whether this is noted for the first time in this hour."""
-        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        with self._lock:
-            self._noted = {each for each in self._noted if each[0] == hour}
-            is_new = (hour, *what) not in self._noted
-            self._noted.add((hour, *what))
-            return is_new
-
-    def _append(self, event: log.NewEvent, *, is_needed: bool) -> None:
-        with self._writing:
-            try:
-                log.append(self.place, self.settings, event)
-            except WarehouseError:
-                if is_needed:
-                    raise
+            self.notes.refuse(caller, _NEEDED)
+            raise AccessRefusedError(_NEEDED)
 
     def forget(self) -> None:
         """Read the log again for the next request."""

@@ -1,6 +1,7 @@
 """What takes long to make (an index, the facets) is made once, in the background; whoever waits sees how far it is.
 
-It goes on when who asked first has gone away, and is there for the next.
+It goes on when who asked first has gone away, and is there for the next. A caller has a few of these at a time, whoever
+waits or has gone: what others need is not behind hundreds of theirs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: What is being made for one caller at a time.
+_MOST_OF_CALLER = 2
 #: Lets DuckDB count how far a query is, from its first moment, and print nothing.
 _COUNTING = ("enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0")
 
@@ -86,27 +89,39 @@ class Preparing:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._tasks: dict[object, tuple[asyncio.Task[Any], Progress]] = {}
+        self._tasks: dict[object, tuple[asyncio.Task[Any], Progress, str]] = {}
 
     async def wait(
-        self, key: object, what: str, make: Callable[[Progress], Awaitable[T]], seconds: float | None = None
+        self,
+        key: object,
+        what: str,
+        make: Callable[[Progress], Awaitable[T]],
+        seconds: float | None = None,
+        *,
+        whose: str,
     ) -> T:
-        """Wait for what `make` makes, which is begun unless it is being made; PreparingError after some seconds."""
-        if key not in self._tasks:
+        """Wait for what `make` makes, which is begun unless it is being made; PreparingError after some seconds.
+
+        A caller (`whose`) for whom others are being made waits until there are few enough of them.
+        """
+        ends = None if seconds is None else time.monotonic() + seconds
+        while key not in self._tasks:
+            theirs = [found for found in self._tasks.values() if found[2] == whose]
+            if len(theirs) >= _MOST_OF_CALLER:
+                await _wait_until(theirs[0][0], theirs[0][1], ends)
+                continue
             progress = Progress(what)
             begun = asyncio.ensure_future(make(progress))
-            self._tasks[key] = begun, progress
+            self._tasks[key] = begun, progress, whose
             begun.add_done_callback(lambda task: self._forget(key, task))
-        task, progress = self._tasks[key]
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise PreparingError(progress)
+        task, progress, _ = self._tasks[key]
+        await _wait_until(task, progress, ends)
         found: T = task.result()
         return found
 
     def close(self) -> None:
         """Stop all that is being made."""
-        for task, progress in [*self._tasks.values()]:
+        for task, progress, _ in [*self._tasks.values()]:
             task.cancel()
             progress.interrupt()
 
@@ -114,3 +129,10 @@ class Preparing:
         del self._tasks[key]
         if not task.cancelled():
             task.exception()  # whoever still waits has it; asyncio would print one that nobody asked for
+
+
+async def _wait_until(task: asyncio.Task[Any], progress: Progress, ends: float | None) -> None:
+    """Wait for a task; PreparingError if it has not ended by then."""
+    await asyncio.wait({task}, timeout=None if ends is None else max(0.0, ends - time.monotonic()))
+    if not task.done():
+        raise PreparingError(progress)

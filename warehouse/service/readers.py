@@ -47,9 +47,12 @@ class _Opened:
 class Readers:
     """A lake kept open. Safe to use from several threads."""
 
-    def __init__(self, lake: str, settings: Settings) -> None:
-        """Open the lake at its newest published snapshot; LakeError as in `attach_as`."""
-        self.settings = settings
+    def __init__(self, lake: str, settings: Settings, *, pinned: int | None = None) -> None:
+        """Open the lake at its newest published snapshot; LakeError as in `attach_as`.
+
+        `pinned` stays open, or else the newest published: what others ask of older ones does not close it.
+        """
+        self.settings, self._pinned = settings, pinned
         self.lake = lake or settings.lake
         self.location: Location = parse_address(self.lake)
         self._lock = threading.Lock()
@@ -155,7 +158,8 @@ class Readers:
             with self._lock:
                 found = self._opened[number] = _Opened(root, used=1)
                 while len(self._opened) > _MOST_SNAPSHOTS:
-                    self._retire(next(iter(self._opened)))
+                    stays = self._newest.published if self._pinned is None else self._pinned
+                    self._retire(next(each for each in self._opened if each not in (stays, number)))
                 return found
 
     def _take(self, opened: _Opened, key: Scope) -> Warehouse:
@@ -224,6 +228,10 @@ class _Newest:
 
     def find_time(self, number: int) -> datetime | None:
         return next((each.time for each in self._history if each.number == number), None)
+
+    @property
+    def published(self) -> int | None:
+        return self._published
 
     @property
     def list_version(self) -> int:

@@ -157,7 +157,7 @@ def _rewrite(place: Location, settings: Settings, done: Purge, key: Key, progres
             progress("rewriting", place_of, len(touched))
         _commit(catalogue, done, patterns, written, others)
     # Readers of it would miss the old files; it has least and greatest values, too.
-    drop_read_copy(place)
+    drop_read_copy(place, removes=True)
 
 
 def _commit(

@@ -13,6 +13,7 @@ from warehouse.access import vocabulary
 from warehouse.access.airlock.holding import Held
 from warehouse.access.airlock.inspection import Finding
 from warehouse.access.log import Event
+from warehouse.access.odd_events import explain_odd_events
 from warehouse.access.people import is_same_person
 from warehouse.engine.names import suggest_nearest
 from warehouse.errors import UsageError
@@ -70,6 +71,7 @@ class AirlockRequest:
             raise UsageError(f"{name} has reviewed request {self.id} already. Another reviewer must.")
 
 
+@explain_odd_events()
 def list_requests(events: Sequence[Event]) -> dict[str, AirlockRequest]:
     """Every request of the airlock by ID, as it is after these events."""
     found: dict[str, AirlockRequest] = {}

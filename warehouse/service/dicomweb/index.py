@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,6 +24,7 @@ from warehouse.service.dicomweb.series_rows import SeriesRows, read_series_rows
 from warehouse.service.preparing import Progress
 from warehouse.service.questions import Question
 from warehouse.service.scope import Scope
+from warehouse.service.sharing import Shared
 from warehouse.service.tokens import Caller, Rights
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Indexes that are kept of each snapshot; the one not used for longest makes room.
+#: Indexes that are kept of each snapshot; of the caller with most of them, the one not used for longest makes room.
 _MOST = 8
 #: Images that are read at a time: the memory of a part does not grow with the lake.
 _IMAGES_A_PART = 200_000
@@ -98,16 +98,16 @@ class Indexes:
     def __init__(self, service: Service) -> None:
         """Begin without any."""
         self.service = service
-        self._ready: OrderedDict[tuple[int, str], Index] = OrderedDict()
+        self._ready: Shared[tuple[int, str], Index] = Shared()
         self._building: anyio.Lock | None = None
         service.preparations.append(self.prepare_all)
 
     async def prepare_all(self) -> None:
         """Make the index of all that the server shows; under agreements each has its own, made when it is asked for."""
-        if await self.service.call(lambda: self.service.permits.is_enforced):
-            return
         scope = self.service.base
         caller = Caller("the server itself", Rights.rows, (scope.group,))
+        if await self.service.call(caller, lambda: self.service.permits.is_enforced):
+            return
         await self._prepare(caller, scope, await self.service.resolve(scope), patience=None)
 
     async def read(self, caller: Caller, scope: Scope, snapshot: int, do: Callable[..., T], *given: object) -> T:
@@ -123,24 +123,24 @@ class Indexes:
             try:
                 return await self.service.read(caller, scope, Rights.rows, _guard(do), index, *given, snapshot=snapshot)
             except MissingIndexError:
-                self._ready.pop((snapshot, index.name), None)
+                self._ready.drop((snapshot, index.name))
                 raise
 
         return await _try_again(ask)
 
     async def _prepare(self, caller: Caller, scope: Scope, snapshot: int, patience: float | None) -> Index:
         key = (snapshot, Index(scope, snapshot).name)
-        if key in self._ready:
-            self._ready.move_to_end(key)
-            return self._ready[key]
+        if (ready := self._ready.get(key)) is not None:
+            return ready
 
         async def make(progress: Progress) -> Index:
             self._building = self._building or anyio.Lock()  # belongs to the event loop that runs
             async with self._building:
-                self._ready[key] = found = await self._build(caller, scope, snapshot, progress)
+                found = await self._build(caller, scope, snapshot, progress)
+                self._ready.put(key, found, caller.name)
             return found
 
-        return await self.service.preparing.wait(("index", *key), "Studies", make, patience)
+        return await self.service.preparing.wait(("index", *key), "Studies", make, patience, whose=caller.name)
 
     async def _build(self, caller: Caller, scope: Scope, snapshot: int, progress: Progress) -> Index:
         members: list[str] = []
@@ -149,10 +149,11 @@ class Indexes:
             answer = await self.service.ask(caller, Question("members", scope, snapshot, {"name": scope.cohort}))
             members = answer.document["members"]
             index = Index(scope, snapshot, answer.document["column"])
-        kept = [name for number, name in self._ready if number == snapshot][1 - _MOST :]
-        for key in [*self._ready]:
-            if key[0] == snapshot and key[1] not in kept:
-                del self._ready[key]
+        there = [key for key in self._ready if key[0] == snapshot]
+        kept = [name for _, name in self._ready.choose_kept(there, _MOST - 1)]
+        for key in there:
+            if key[1] not in kept:
+                self._ready.drop(key)
         given = (index, members, kept, progress)
         return await self.service.read(caller, scope, Rights.rows, build, *given, snapshot=snapshot)
 

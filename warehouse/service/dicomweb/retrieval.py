@@ -140,6 +140,7 @@ class Retrieval:
         """The images of a path, for somebody who may see pixels."""
         state = request.state
         self.service.require(state.caller, state.scope, Rights.pixels)
+        streaming.whose.set(state.caller.name)
         uids = list(addresses.get_uids(request).values())
         images = await self.indexes.read(state.caller, state.scope, state.snapshot, self._look_up, uids)
         state.logged = {"rows": len(images)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,22 +14,28 @@ from starlette.responses import StreamingResponse
 
 T = TypeVar("T")
 
+#: For whom a request is, so that threads are shared fairly.
+whose: ContextVar[str] = ContextVar("whose", default="")
 #: Bytes that are read from a bucket at a time.
 CHUNK = 1 << 18
 
 
 @dataclass
 class Threads:
-    """Threads for reading from buckets and for decoding, which are no threads of the lake."""
+    """Threads for reading from buckets and for decoding, which are no threads of the lake; of more than one, no caller
+    has all."""
 
     count: int
     _limiter: anyio.CapacityLimiter | None = field(default=None, repr=False)
+    _turns: dict[str, anyio.CapacityLimiter] = field(default_factory=dict, repr=False)
 
     async def run(self, do: Callable[..., T], *given: object) -> T:
-        """Call a function that blocks, when a thread is free."""
-        if self._limiter is None:  # belongs to the event loop that runs
+        """Call a function that blocks, when a thread is free and it is the turn of the caller (`whose`)."""
+        if self._limiter is None:  # belongs to the event loop that runs, as the next
             self._limiter = anyio.CapacityLimiter(self.count)
-        return await anyio.to_thread.run_sync(do, *given, limiter=self._limiter)
+            self._turns = defaultdict(lambda: anyio.CapacityLimiter(max(1, self.count - 1)))
+        async with self._turns[whose.get()]:
+            return await anyio.to_thread.run_sync(do, *given, limiter=self._limiter)
 
     async def iterate(self, items: Iterable[T]) -> AsyncIterator[T]:
         """Iterate over something that blocks."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from warehouse.service.core import Service
 from warehouse.service.explorer.reading import ImageRows, read_images, read_table
 from warehouse.service.explorer.table import FacetTable
 from warehouse.service.preparing import Progress
 from warehouse.service.scope import Scope
+from warehouse.service.sharing import Shared
 from warehouse.service.tokens import Caller, Rights
 
 T = TypeVar("T")
@@ -25,8 +25,8 @@ class FacetTables:
     def __init__(self, service: Service) -> None:
         """Begin with none."""
         self.service = service
-        self._images: _Kept[ImageRows] = _Kept(_MOST_IMAGES)
-        self._tables: _Kept[FacetTable] = _Kept(_MOST_TABLES)
+        self._images: Shared[object, ImageRows] = Shared()
+        self._tables: Shared[object, FacetTable] = Shared()
         service.preparations.append(self.prepare_all)
 
     async def prepare_all(self) -> None:
@@ -44,35 +44,21 @@ class FacetTables:
         """
         self.service.require(caller, scope, Rights.counts)
 
-        async def find(kept: _Kept[T], what: str, of: Scope, read: Callable[..., T], *given: Any) -> T:
+        async def find(
+            kept: Shared[object, T], most: int, what: str, of: Scope, read: Callable[..., T], *given: Any
+        ) -> T:
             key = (snapshot, self.service.readers.list_version, of.as_of, of.group, of.cover)
             if (found := kept.get(key)) is not None:
                 return found
 
             async def make(progress: Progress) -> T:
                 made = await self.service.read(caller, of, Rights.counts, read, *given, progress, snapshot=snapshot)
-                return kept.put(key, made)
+                kept.put(key, made, caller.name)
+                for other in {*kept}.difference(kept.choose_kept([*kept], most)):
+                    kept.drop(other)
+                return made
 
-            return await self.service.preparing.wait((what, *key), what, make, patience)
+            return await self.service.preparing.wait((what, *key), what, make, patience, whose=caller.name)
 
-        images = await find(self._images, "Images", latest, read_images)
-        return await find(self._tables, "Patients", scope, read_table, images)
-
-
-class _Kept(Generic[T]):
-    """Keeps the latest of what was made, by key; for the event loop alone."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._made: OrderedDict[object, T] = OrderedDict()
-
-    def get(self, key: object) -> T | None:
-        if key in self._made:
-            self._made.move_to_end(key)
-        return self._made.get(key)
-
-    def put(self, key: object, made: T) -> T:
-        self._made[key] = made
-        while len(self._made) > self._most:
-            self._made.popitem(last=False)
-        return made
+        images = await find(self._images, _MOST_IMAGES, "Images", latest, read_images)
+        return await find(self._tables, _MOST_TABLES, "Patients", scope, read_table, images)

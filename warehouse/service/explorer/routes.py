@@ -78,7 +78,13 @@ class _Explorer:
         frame = make_frame(request, self.service)
         table = await self._find_table(frame)
         page = await self.service.call(
-            count_page, table, frame.selection, frame.base, self.service.narrow(frame.caller), self.service.memory
+            frame.caller,
+            count_page,
+            table,
+            frame.selection,
+            frame.base,
+            self.service.narrow(frame.caller),
+            self.service.memory,
         )
         return pages.render("explore.html", frame=frame, page=page, charts=_draw_charts(frame, page.facets))
 
@@ -104,7 +110,7 @@ class _Explorer:
         self.service.require(frame.caller, frame.scope, Rights.rows)
         first = max(0, int(request.query_params.get("first", "0")) if _is_number(request, "first") else 0)
         table = await self._find_table(frame)
-        members = await self.service.call(lambda: table.find_members(table.find_rows(frame.selection)))
+        members = await self.service.call(frame.caller, lambda: table.find_members(table.find_rows(frame.selection)))
         found = table.list_patients(members, first, _PATIENTS_A_PAGE)
         rows = await self._read(frame, Rights.rows, timeline.list_patients, found)
         request.state.logged = {"rows": len(rows)}

@@ -110,7 +110,7 @@ def build_api(service: Service) -> FastAPI:
 
 async def show_openapi(request: Request) -> Response:
     """The OpenAPI document, with the address below which it was asked for."""
-    document = await request.app.state.service.call(write_document, request.app)
+    document = await request.app.state.service.call(request.state.caller, write_document, request.app)
     return JSONResponse({**document, "servers": [{"url": request.scope["root_path"]}]})
 
 

@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 async def list_cohorts(request: Request) -> Response:
     """The cohorts that the warehouse ships, with their questions, parameters and steps."""
     asking = Asking.of(request)
-    return asking.answer_document({"cohorts": await asking.service.call(_describe_all)})
+    return asking.answer_document({"cohorts": await asking.service.call(asking.caller, _describe_all)})
 
 
 @router.get("/cohorts/{name}", responses={200: {"model": models.CohortWithSql}})
@@ -48,7 +48,7 @@ async def show_cohort(request: Request, name: CohortName) -> Response:
     if name not in list_shipped():
         raise NotFoundError(f"There is no cohort {name!r}. The cohorts are {', '.join(list_shipped())}.")
     asking = Asking.of(request)
-    definition = await asking.service.call(load, name)
+    definition = await asking.service.call(asking.caller, load, name)
     return asking.answer_document({**describe_definition(definition), "sql": definition.sql})
 
 

@@ -48,7 +48,7 @@ async def show_about(request: Request) -> Response:
 async def list_snapshots(request: Request) -> Response:
     """The published snapshots that the lake still has, oldest first."""
     asking = Asking.of(request)
-    found = await asking.service.call(asking.service.readers.list_snapshots)
+    found = await asking.service.call(asking.caller, asking.service.readers.list_snapshots)
     show_time = asking.service.show_time
     return asking.answer_document(
         {"snapshots": [{"number": each.number, "time": show_time(each.time)} for each in found]}

@@ -103,7 +103,7 @@ class Gate:
             await self.app(connection, receive, send)
             return
         begun, inner = time.monotonic(), {**connection, "scheme": self.entrance.find_scheme(connection)}
-        watched = Watched(send)
+        watched = Watched(send, lambda: self._write_refusals(inner))
         try:
             response = await self._admit(inner)
             if response is None:
@@ -157,6 +157,11 @@ class Gate:
         inner["root_path"] = inner.get("root_path", "") + taken
         inner["path"] = inner["root_path"] + rest
         return None
+
+    async def _write_refusals(self, inner: Connection) -> None:
+        """Have the log of access what the caller was refused, before they are told."""
+        if caller := (inner.get("state") or {}).get("caller"):
+            await self.service.notes.write_refusals(caller)
 
     def _may_come_from(self, inner: Connection, headers: Headers) -> bool:
         """Whether a request comes from a page that may send it: of this server, or with a token of its own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -26,14 +28,15 @@ _SAFE_HEADERS = (
 class Watched:
     """Sends, and remembers the status and the number of bytes."""
 
-    def __init__(self, send: Send) -> None:
-        """Send by this."""
-        self._send = send
+    def __init__(self, send: Send, prepare: Callable[[], Awaitable[None]]) -> None:
+        """Send by this; `prepare` is done before the first is sent."""
+        self._send, self._prepare = send, prepare
         self.status, self.n_bytes = 0, 0
 
     async def __call__(self, message: Message) -> None:
         """Send a message."""
         if message["type"] == "http.response.start":
+            await self._prepare()
             self.status = message["status"]
             own = [*message.get("headers", [])]
             named = {name.lower() for name, _ in own}

@@ -48,7 +48,7 @@ class Asking:
         self.scope = await self.service.permit(self.caller, self.scope)
         self.service.require(self.caller, self.scope, Rights.counts)
         if self.snapshot is None or self.scope.snapshot != before.snapshot:
-            self.snapshot = await self.service.call(self.service.readers.find_snapshot, self.scope)
+            self.snapshot = await self.service.call(self.caller, self.service.readers.find_snapshot, self.scope)
         self.facts |= {
             "snapshot": self.snapshot,
             "as_of": self.scope.as_of,
@@ -106,6 +106,8 @@ class Calls:
             yield asking
         except WarehouseError as error:
             facts["error"] = type(error).__name__
+            if self.caller:  # over stdio; over HTTP the gate does it
+                await self.service.notes.write_refusals(self.caller)
             raise ToolError(str(error)) from None
         except Exception as error:
             facts |= describe_fault(error)
