@@ -67,6 +67,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--bare-headers", action="store_true", help="leave the texts of headers out of the copies")
     words.add_argument("--spill-mb", type=int, help="CHEST_SQL_SPILL_MB, where the default is too little")
+    words.add_argument("--seconds", type=int, help="CHEST_SQL_SECONDS, where the default is too little")
     words.add_argument("--only", nargs="*", metavar="NAME", help="report, check, covid_risk, …")
     given = words.parse_args()
     folder = given.folder.resolve()
@@ -81,16 +82,16 @@ def main() -> None:
             raise SystemExit(f"{large} could not be made.")
     for name in [name for name in os.environ if name.startswith("CHEST_")]:
         del os.environ[name]  # the defaults
-    if given.spill_mb:
-        os.environ["CHEST_SQL_SPILL_MB"] = str(given.spill_mb)
+    more = {"CHEST_SQL_SPILL_MB": given.spill_mb, "CHEST_SQL_SECONDS": given.seconds}
+    raised = {name: str(value) for name, value in more.items() if value}
+    os.environ.update(raised)
     recorder = Recorder("large_lake")
     for name, question in list_questions(folder, large).items():
         if (given.only and name not in given.only) or (given.bare_headers and name == "tag"):
             continue
         if given.bare_headers and name in _READ_TEXTS:
             name = f"{name}, without the texts of headers"
-        if given.spill_mb:
-            name = f"{name}, CHEST_SQL_SPILL_MB={given.spill_mb}"
+        name = ", ".join([name, *(f"{setting}={value}" for setting, value in raised.items())])
         runs = [_ask(question, large, folder / "spill") for _ in range(given.rounds)]
         recorder.save(_build_rows({"question": name, "images": given.images}, runs))
         print(f"{name}: {runs[-1][0].seconds:.1f} s, exit code {runs[-1][0].exit_code}", file=sys.stderr)
