@@ -7,6 +7,14 @@ select count(*) from {{ scan }} where {{ tests }};
 -- name: blob
 select content from read_blob({{ path }});
 
+-- name: pages
+-- Where a Parquet file has the compressed pages of a column, and their bytes.
+select
+    least(data_page_offset, coalesce(nullif(dictionary_page_offset, 0), data_page_offset)) as first_byte,
+    total_compressed_size
+from parquet_metadata({{ path }})
+where compression <> 'UNCOMPRESSED';
+
 -- name: sha256
 select sha256(content) from read_blob({{ path }});
 

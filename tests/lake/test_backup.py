@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest
+from conftest import Chest, write_objects
 from servers import serve_moto, serve_postgres
 
 import warehouse
@@ -160,6 +160,18 @@ def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> Non
     shutil.copytree(tmp_path / "backup", tmp_path / "half")
     warehouse.refresh(str(tmp_path / "bucket"), str(tmp_path / "half"))
     assert answers(tmp_path / "half")[2:] == answers(target)[2:]
+
+
+def test_a_folder_with_a_file_of_that_name_is_no_backup(copied: Path, here: Chest) -> None:
+    """It lost what else was in its data."""
+    mine = {"BACKUP.txt": "my own notes", "data/core/thesis.txt": "years"}
+    write_objects(copied / "mine", mine)
+    done = here("backup", copied / "mine", "--lake", copied / "lake")
+    assert (done.returncode, "is not empty and not a backup" in done.stderr) == (2, True), done.stderr
+    assert {path.read_text() for path in (copied / "mine").rglob("*") if path.is_file()} == {*mine.values()}
+    write_objects(copied / "backup", {"data/core/thesis.txt": "years"})
+    assert here("backup", copied / "backup", "--lake", copied / "lake").returncode == 0
+    assert (copied / "backup/data/core/thesis.txt").read_text() == "years"
 
 
 def test_a_killed_backup_leaves_the_previous_one_intact(copied: Path, tmp_path: Path) -> None:

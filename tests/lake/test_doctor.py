@@ -248,6 +248,16 @@ def test_a_damaged_catalogue_is_restored_from_a_backup(
     assert doctor.examine(str(lake)).is_healthy
 
 
+def test_what_a_repair_has_kept_is_not_replaced_by_the_next(original: Path, lake: Path) -> None:
+    catalogue = lake / "catalog.sqlite"
+    (lake / "catalog.sqlite.damaged").mkdir()  # whatever has the name
+    for _ in range(2):
+        os.truncate(catalogue, catalogue.stat().st_size - 2000)
+        assert doctor.repair(str(lake), from_backup=original / "backup").after.is_healthy
+    kept = {path.name for path in lake.glob("*.damaged") if path.is_file()}
+    assert kept == {"catalog.sqlite.2.damaged", "catalog.sqlite.3.damaged"}
+
+
 def test_an_older_catalogue_is_restored_and_what_came_later_is_loaded_again(original: Path, lake: Path) -> None:
     late = {"training/Late/data/2020-04-01/data.json": '{"Pseudonym": "Late"}'}
     write_objects(original / "bucket", late)

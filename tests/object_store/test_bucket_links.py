@@ -211,6 +211,26 @@ def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, here
         assert wh.con.sql(rows).fetchall() == []
 
 
+def test_a_name_that_is_not_utf8_is_passed_over_and_takes_the_place_of_no_other(
+    bucket: Path, here: Chest, new_lake: Path
+) -> None:
+    """By escapes it was the key of another file, and could not be read."""
+    folder = bucket / "training/P1/images_metadata/2020-05-01"
+    (folder / r"\xff.json").write_text(HEADER % "2")
+    try:
+        Path(os.fsdecode(bytes(folder) + b"/\xff.json")).write_text(HEADER % "three")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    done = here("refresh", bucket, "--lake", new_lake, "-q")
+    assert (done.returncode, "3 objects listed" in done.stdout) == (0, True), done.stdout
+    with warehouse.open(str(new_lake)) as wh:
+        assert wh.con.sql("select SOPInstanceUID from core.images order by all").fetchall() == [("1",), ("2",)]
+        assert wh.con.sql("select kind, key, reason from ops.rejects").fetchall() == [
+            ("skipped", r"training/P1/images_metadata/2020-05-01/\xff.json", "its name is not UTF-8: rename the file")
+        ]
+    assert not warehouse.refresh(str(bucket), str(new_lake)).published.is_new
+
+
 def test_a_bucket_of_a_running_process_is_listed(tmp_path: Path, chest: Chest) -> None:
     done = chest("refresh", "/proc/self", "--lake", tmp_path / "lake", "-q")
     if os.geteuid() == 0:  # others may not look into all of it

@@ -22,6 +22,7 @@ from warehouse.settings import Settings
 
 API = "/api/v1"
 COUNT = f"{API}/sql?q=select+count(*)+as+n+from+images"
+LONG = f"{API}/sql?q=select+repeat('x',3000000)+as+x+from+range(5)"
 #: A single call that heeds no interruption, and one that takes memory past DuckDB's own limit.
 ENDLESS = "select levenshtein(lpad('a', 3000000, 'ab'), lpad('b', 3000000, 'ba'))"
 GREEDY = "select length(lpad(range::varchar, 1000000000, 'x')) from range(10)"
@@ -66,6 +67,51 @@ def test_clients_that_go_on_sending_what_is_no_request_are_cut_off(served_lake: 
             with contextlib.suppress(ConnectionError):
                 while connection.recv(1000):
                     pass
+
+
+def test_connections_without_a_request_keep_nobody_out(served_lake: Path) -> None:
+    """As many as may be open, opened anew as they were cut, had everybody answered with 503; no token is needed."""
+    begun = b"GET /health HTTP/1.1\r\nHost: loc"
+    with serve_thread(served_lake, connections=40) as served, contextlib.ExitStack() as held:
+        for number in range(120):
+            held.enter_context(connect(served, begun if number % 2 else b""))
+        for path in ("/health", COUNT, COUNT):
+            assert served.get(path).status_code == 200
+
+
+def test_answers_that_one_caller_does_not_read_leave_room_for_others(served_lake: Path, tmp_path: Path) -> None:
+    """Who read slowly, but read, could have all connections."""
+    tokens = write_tokens(tmp_path / "tokens.json", Caller("slow", Rights.rows), Caller("other", Rights.rows))
+    limits = Limits(most_of_caller=4)
+    with serve_thread(served_lake, token_file=tmp_path / "tokens.json", limits=limits) as served:
+        with contextlib.ExitStack() as held:
+            assert [begin_to_read(held, served, tokens["slow"]) for _ in range(4)] == [b"200"] * 4
+            refused = served.get(f"{API}/about", tokens["slow"])
+            assert (refused.status_code, refused.headers["retry-after"] != "") == (503, True)
+            assert served.get(COUNT, tokens["other"]).status_code == 200
+        while served.get(f"{API}/about", tokens["slow"]).status_code != 200:  # when the server has seen the ends
+            pass
+
+
+def test_answers_that_one_caller_does_not_read_do_not_fill_the_memory(served_lake: Path, tmp_path: Path) -> None:
+    """Each is in memory until it is read: some hundred of 64 MB, of one caller, ended the server for everybody."""
+    tokens = write_tokens(tmp_path / "tokens.json", Caller("slow", Rights.rows), Caller("other", Rights.rows))
+    limits = Limits(most_unread=40_000_000)
+    with serve_thread(served_lake, token_file=tmp_path / "tokens.json", limits=limits) as served:
+        with contextlib.ExitStack() as held:
+            found = [begin_to_read(held, served, tokens["slow"]) for _ in range(4)]
+            assert found == [b"200", b"200", b"503", b"503"]
+            assert served.get(COUNT, tokens["slow"]).status_code == 200  # which is read at once
+            assert begin_to_read(held, served, tokens["other"]) == b"200"
+        while served.get(LONG, tokens["slow"]).status_code != 200:
+            pass
+    assert {line.get("error") for line in served.read_log() if line["status"] == 503} == {"OverloadedError"}
+
+
+def begin_to_read(held: contextlib.ExitStack, served: Served, token: str) -> bytes:
+    """Ask for 15 MB, and read no more than the status."""
+    asked = f"GET {LONG} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    return held.enter_context(connect(served, asked.encode(), buffer=4096)).recv(12)[9:12]
 
 
 def test_a_head_that_never_ends_is_refused_before_it_fills_the_memory(served: Served) -> None:
@@ -185,6 +231,15 @@ def test_workers_that_hang_or_take_too_much_memory_are_replaced(served_lake: Pat
         greedy = served.post(f"{API}/sql", {"sql": GREEDY})
         assert (greedy.status_code, "memory" in greedy.text) == (400, True)
         assert served.get(COUNT).status_code == 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone has it")
+def test_when_memory_runs_out_the_system_ends_workers_first(served_lake: Path) -> None:
+    """Several of them may take more than there is: each has half of it."""
+    with serve_thread(served_lake, processes=2) as served:
+        assert served.get(COUNT).status_code == 200
+        found = [Path(f"/proc/{pid}/oom_score_adj").read_text().strip() for pid in list_children()]
+        assert found.count("1000") == 2
 
 
 def test_nothing_lingers_after_a_server_is_killed(served_lake: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from warehouse.lake import waiting
 from warehouse.service import noting
 from warehouse.service.core import Limits, Service
 from warehouse.service.dicomweb import streaming
-from warehouse.service.tokens import Caller, Rights
+from warehouse.service.tokens import Caller, Rights, add_token
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,6 +80,19 @@ def test_groups_that_are_made_up_are_one_refusal_of_the_log(server: Served, give
         assert (answer.status_code, name in answer.text) == (403, True)
     (event,) = list_noted(lake, vocabulary.REFUSED)
     assert event.body["reason"] == "Agreement 2026-0001 does not cover group another; it covers groups training."
+
+
+def test_a_query_for_what_the_agreement_does_not_cover_is_an_event_of_the_log(
+    server: Served, given: dict[str, str], lake: str
+) -> None:
+    """It is refused in a worker, which writes no log; what it names may be the name of a patient."""
+    del given
+    token = add_token(Path(lake).with_name("tokens.json"), Caller("age", Rights.rows, agreement="2026-0004"))
+    for query in ("select+sex+from+clinical", "select+ethnicity+from+clinical"):
+        assert server.get(f"/api/v1/sql?q={query}", token).status_code == 403
+    (event,) = list_noted(lake, vocabulary.REFUSED)
+    assert (event.about, event.body["caller"]) == ("2026-0004", "age")
+    assert event.body["reason"] == "The query asks for what the agreement does not cover."
 
 
 def test_releases_of_many_days_are_few_events_of_the_log(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Chest, copy_lake, start_lake
+from conftest import Chest, copy_lake, start_lake, write_objects
 
 import warehouse
 from warehouse.access import log, vocabulary
@@ -234,6 +234,35 @@ def test_backups_are_brought_up_to_date(here: Chest, lake: Path, tmp_path: Path)
     assert here("backup", tmp_path / "known", "--verify").returncode == 0
     for path in (path for path in (tmp_path / "known").rglob("*") if path.is_file()):
         assert b"Covid10" not in path.read_bytes()
+
+
+def test_a_list_of_backups_that_names_other_folders_changes_nothing_there(lake: Path, tmp_path: Path) -> None:
+    """Whatever has a BACKUP.txt was taken for a backup of this lake, and lost what else was in its data."""
+    mine = {"notes/BACKUP.txt": "my own", "notes/data/thesis.txt": "years", "other/data/core/more.txt": "more"}
+    write_objects(tmp_path, mine)
+    (lake / "backups.txt").write_text(f"{tmp_path / 'notes'}\nother\n{tmp_path / 'other'}\n")
+    (lake / "folder.damaged").mkdir()  # nor is this a file that a repair has set aside
+    done = purge_all(str(lake))
+    assert {one["folder"]: one["renewed"] for one in done.document["backups"]} == {
+        str(tmp_path / "notes"): False,
+        str(tmp_path / "other"): False,
+    }
+    folders = (tmp_path / "notes", tmp_path / "other")
+    found = {
+        path.relative_to(tmp_path).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()
+    }
+    assert found == set(mine)
+    assert (tmp_path / "notes/BACKUP.txt").read_text() == "my own"
+
+
+def test_names_that_compression_puts_together_by_chance_are_no_finding(here: Chest, tmp_path: Path) -> None:
+    """`Covid1`, and then what is new of `Covid2`: of a patient `Covid12`, each purge ended as not proven."""
+    assert here("sample", tmp_path / "bucket", "--patients", 12, "--seed", 1, "--clean", "-q").returncode == 0
+    assert here("refresh", tmp_path / "bucket", "--lake", tmp_path / "lake", "-q").returncode == 0
+    there = [path.read_bytes() for path in (tmp_path / "lake/data/core/images").rglob("*.parquet")]
+    assert any(b"Covid12457" in content for content in there), "another sample shows nothing"
+    done = here("withdraw", "Covid12", "--purge", "--lake", tmp_path / "lake")
+    assert done.returncode == 0, done.stdout
 
 
 #: Runs a purge that kills its own process where a function of ours is entered for the nth time.

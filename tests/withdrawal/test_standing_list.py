@@ -134,6 +134,17 @@ def test_the_newest_may_be_compared_with_a_snapshot_that_had_the_patient(lake: P
         assert rows == [("P1",)]
 
 
+@pytest.mark.parametrize("name", [f"table_{kind}" for kind in ("changes", "insertions", "deletions")])
+def test_the_changes_of_a_table_do_not_show_who_is_hidden(here: Chest, lake: Path, name: str) -> None:
+    """In a session that hides patients by deletions of its own, these had their rows, as deleted ones."""
+    withdraw(lake, "P2")
+    *_, newest = list_published(lake)
+    for call in (f"lake.core.{name}('images', 0", f"ducklake_{name}('lake', 'core', 'images', 0"):
+        done = here("sql", f"from {call}, {newest})", "--lake", lake, "--format", "csv")
+        assert (done.returncode, done.stdout) == (2, ""), done.stdout
+        assert "Older snapshots still have patients" in done.stderr
+
+
 def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest, bucket: str, lake: Path) -> None:
     first, *_ = list_published(lake)
     withdraw(lake, "P2")

@@ -67,6 +67,11 @@ def remove_all() -> None:
             remove(path)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is one of these."""
+    return bool(_NAME.fullmatch(name))
+
+
 def sweep_leftovers(folder: str) -> None:
     """Remove what dead processes of the same user have left in a folder; looked for once a process."""
     if folder in _swept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 #: The most entries that a listing may skip: with more, the folder is probably the wrong one.
 _MOST_SKIPPED = 100_000
+_NO_UTF8 = "its name is not UTF-8: rename the file"
 
 
 class FolderBucket:
@@ -66,8 +67,12 @@ class FolderBucket:
                 )
 
         try:
-            for rows in walk(self._root, prefix, skip):
-                yield _build_batch([row for row in rows if row[0].startswith(prefix)] if prefix else rows)
+            for found in walk(self._root, prefix, skip):
+                rows = [row for row in found if row[0].startswith(prefix)] if prefix else found
+                try:
+                    yield _build_batch(rows)
+                except UnicodeEncodeError:
+                    yield _build_batch([row for row in rows if _has_key(row[0], skip)])
         except OSError as error:
             words = error.strerror or str(error)
             raise SourceError(
@@ -175,16 +180,24 @@ def _build_batch(rows: list[tuple[str, int, int]]) -> pa.RecordBatch:
     import pyarrow.compute as pc
 
     keys, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
-    try:
-        names = pa.array(keys, pa.string())
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        names = pa.array([_to_key(key) for key in keys], pa.string())
+    names = pa.array(keys, pa.string())  # UnicodeEncodeError for a name that is not UTF-8
     bytes_, nanos = pa.array(sizes, pa.int64()), pa.array(times, pa.int64())
     etags = pc.binary_join_element_wise(nanos.cast(pa.string()), bytes_.cast(pa.string()), "-")
     micros = pc.divide(nanos, 1000).cast(pa.timestamp("us", tz="UTC"))
     return pa.record_batch([names, bytes_, etags, micros], listing_schema())
 
 
+def _has_key(path: str, skip: Callable[[str, str], None]) -> bool:
+    """Whether a path is a key: one that is not UTF-8 is skipped. By escapes it could not be found again, and would be
+    the key of another file, whose name has them."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        skip(path, _NO_UTF8)
+        return False
+    return True
+
+
 def _to_key(key: str) -> str:
-    """Convert a path to a key: bytes that are not UTF-8 become escapes."""
+    """Convert a path to what is shown of it: bytes that are not UTF-8 become escapes."""
     return os.fsencode(key).decode("utf-8", "backslashreplace")

@@ -35,11 +35,10 @@ from warehouse.withdrawal import hiding
 if TYPE_CHECKING:
     from warehouse.access.coverage import Cover
 
-#: What reads other snapshots than that of the session.
-_OLDER = re.compile(
-    r"\bat(?:\s|--[^\n]*\n|/\*.*?\*/)*\(|ducklake_table_|table_(?:changes|insertions|deletions)",
-    re.IGNORECASE | re.DOTALL,
-)
+#: What reads the changes of a table, with the rows that a change has deleted; and all that reads other snapshots than
+#: that of the session.
+_CHANGES = re.compile(r"ducklake_table_|table_(?:changes|insertions|deletions)", re.IGNORECASE)
+_OLDER = re.compile(rf"\bat(?:\s|--[^\n]*\n|/\*.*?\*/)*\(|{_CHANGES.pattern}", re.IGNORECASE | re.DOTALL)
 #: The value of `group` for all groups.
 ALL_GROUPS = "all"
 S = TypeVar("S", bound="Session")
@@ -212,12 +211,9 @@ class Session(Views):
             raise UsageError("Under an agreement SQL runs in the sandbox.")
         if self.trusted:
             check_query(self.con, query)
-            if (
-                self.standing_list
-                and not self.is_history_hidden
-                and _OLDER.search(query)
-                and not hiding.is_history_clean(self.con)
-            ):
+            # Where patients are hidden by deletions of our own, only changes still have their rows: as deleted ones.
+            older = _CHANGES if self.is_history_hidden else _OLDER
+            if self.standing_list and older.search(query) and not hiding.is_history_clean(self.con):
                 raise UsageError(
                     "Older snapshots still have patients who have withdrawn since, so a query cannot read one beside "
                     "another. Open the lake at that snapshot (--snapshot N), or ask for changes (--since N)."

@@ -15,7 +15,7 @@ import anyio
 from warehouse.access import log
 from warehouse.cohorts.parameters import NAMING
 from warehouse.engine.names import fold_name
-from warehouse.errors import CountFailedError, WarehouseError
+from warehouse.errors import AccessRefusedError, CountFailedError, WarehouseError
 from warehouse.object_store.keys import GROUPS
 from warehouse.query.session import ALL_GROUPS
 from warehouse.service.differencing import Memory
@@ -43,6 +43,11 @@ _NEEDS = {
 }
 
 
+#: What the log of access has of a query that names what an agreement does not cover: not what it names, since that may
+#: be anything.
+_NOT_COVERED = "The query asks for what the agreement does not cover."
+
+
 class ForbiddenError(WarehouseError):
     """The caller has not the right to ask this."""
 
@@ -56,8 +61,8 @@ class OverloadedError(WarehouseError):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the service allows: rows and bytes of an answer, seconds of a question, and requests that run or wait at
-    the same time, of all and of one caller. For what is still being read a page waits `page_patience` seconds, a search
-    `search_patience`; then either reports it."""
+    the same time, of all and of one caller; and bytes of answers that one caller has not read yet. For what is still
+    being read a page waits `page_patience` seconds, a search `search_patience`; then either reports it."""
 
     most_rows: int = 10_000
     most_bytes: int = 64_000_000
@@ -65,6 +70,7 @@ class Limits:
     readers: int = 8
     most_waiting: int = 400
     most_of_caller: int = 300
+    most_unread: int = 512_000_000
     page_patience: float = 1.5
     search_patience: float = 20.0
 
@@ -202,6 +208,9 @@ class Service:
                 answer = await self.workers.ask(replace(question, arguments=given))
             except CountFailedError as error:
                 raise self.memory.refuse(caller.remembered_as, str(error)) from None
+            except AccessRefusedError:
+                self.notes.refuse(caller, _NOT_COVERED)
+                raise
         if is_remembered:
             await self.call(caller, self.memory.admit, caller.remembered_as, answer.patients, given["suppress"])
         return replace(answer, patients={})

@@ -46,6 +46,8 @@ class Options:
     agreement: str = ""
     #: Seconds for which a client may let the server wait.
     patience: float = 30.0
+    #: The most connections.
+    connections: int = 1_000
     #: Whether all that is shown is read when the server starts, and not when somebody asks.
     is_warmed: bool = False
 
@@ -72,6 +74,7 @@ def serve(
     from warehouse.service.core import Service
 
     limits.release_process()
+    _allow_files(4 * options.connections)
     with contextlib.ExitStack() as held:
         listening = held.enter_context(contextlib.closing(_listen(options.host, options.port)))
         port = listening.getsockname()[1]
@@ -112,14 +115,14 @@ def configure(app: Starlette, options: Options) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its tracebacks may quote values
     return uvicorn.Config(
         app,
-        http=type("Protocol", (ImpatientProtocol,), {"patience": options.patience}),
+        http=type("Protocol", (ImpatientProtocol,), {"patience": options.patience, "idle": {}}),
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # anybody can send them; --proxy-header is believed of its proxy alone
         timeout_graceful_shutdown=5,
         timeout_keep_alive=15,
-        limit_concurrency=1_000,
+        limit_concurrency=options.connections,
     )
 
 
@@ -194,6 +197,18 @@ def require_extra() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError(f"chest serve needs {error.name}: pip install 'chest-data-warehouse[serve]'") from None
+
+
+def _allow_files(wanted: int) -> None:
+    """Let the process have so many files open, as far as the system allows it: connections, and the objects that are
+    read for them. By default many systems allow 1,024."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")

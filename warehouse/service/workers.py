@@ -14,6 +14,7 @@ import threading
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse import errors
@@ -113,6 +114,8 @@ def _start(lake: str, settings: Settings) -> None:
     warnings.filterwarnings("ignore", category=UncoveredWarning)  # nobody reads the worker's stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.claim_process()
+    with contextlib.suppress(OSError):  # only on Linux: when memory runs out, it ends a worker, and never the server
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     global _opening  # noqa: PLW0603 - what a worker keeps from one question to the next
     _opening = (lake, settings)
     with contextlib.suppress(LakeError):  # each question reports it

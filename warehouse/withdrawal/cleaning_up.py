@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from warehouse.engine import sql_files
 from warehouse.engine.programs import run_apart
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import leftovers
+from warehouse.filesystem import below, leftovers
 from warehouse.lake import backup, locks, waiting
 from warehouse.lake.backup import compaction
 from warehouse.lake.backup.contents import MARK
 from warehouse.lake.backup.known import list_known
 from warehouse.lake.doctor.findings import ASIDE
 from warehouse.lake.doctor.surroundings import list_temporary_places
+from warehouse.lake.location import CATALOGUE
 from warehouse.lake.stored_files import open_storage
 from warehouse.withdrawal import catalogue as catalogues
 
@@ -59,8 +60,9 @@ def remove_files(place: Location, settings: Settings) -> Removed:
                 storage.remove(name)
                 removed.append(place.data_path + name)
         for path in place.folder.glob(f"*{ASIDE}") if place.folder else ():
-            path.unlink(missing_ok=True)
-            removed.append(str(path))
+            if below.find_size(path) is not None:  # else it is none of ours
+                path.unlink(missing_ok=True)
+                removed.append(str(path))
         for folder in (*list_temporary_places(place), tempfile.gettempdir()):
             leftovers.remove_dead(folder)
         if not place.data_path.startswith("s3://"):
@@ -96,9 +98,12 @@ def renew_backups(place: Location, settings: Settings, folders: Iterable[Path]) 
     if place.folder is None:
         return []
     found = []
-    for folder in dict.fromkeys([*(str(Path(each).absolute()) for each in folders), *list_known(place)]):
+    given = [str(Path(each).absolute()) for each in folders]
+    for folder in dict.fromkeys([*given, *list_known(place)]):
         problem = ""
-        if not (Path(folder) / MARK).exists():
+        # The list may be that of somebody else's lake: a backup that was finished has a catalogue, which is compared.
+        expected = (MARK,) if folder in given else (MARK, CATALOGUE)
+        if not all((Path(folder) / name).exists() for name in expected):
             problem = "it is not there now, or is no backup"
         else:
             try:

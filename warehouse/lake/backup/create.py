@@ -11,7 +11,7 @@ from pathlib import Path
 
 from warehouse.engine.faults import explain_faults
 from warehouse.errors import DamagedError, LakeBusyError, LakeError, UsageError
-from warehouse.filesystem import below, files
+from warehouse.filesystem import below, files, leftovers
 from warehouse.lake import data_path, locks, secret, store
 from warehouse.lake.backup import known
 from warehouse.lake.backup.contents import (
@@ -22,6 +22,7 @@ from warehouse.lake.backup.contents import (
     compute_digest,
     copy_file,
     find_odd_entry,
+    is_own_path,
     read_checksums,
     read_contents,
     read_written,
@@ -108,11 +109,20 @@ def _require_backup_possible(place: Location, target: Path) -> None:
         raise UsageError(f"{target} and the lake {place.name} overlap. Choose another folder.")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Choose a folder.")
-    if target.exists() and not (target / MARK).exists() and any(target.iterdir()):
-        raise UsageError(f"{target} is not empty and not a backup (it has no {MARK}). Choose another folder.")
+    if target.exists() and not _is_backup(target) and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty and not a backup (it has no {MARK} of one). Choose another folder.")
     data_path.require_unlinked(place, "backed up")
     if odd := find_odd_entry(target):
         raise UsageError(f"{odd} Remove it, or choose another folder.")
+
+
+def _is_backup(target: Path) -> bool:
+    """Whether a folder is a backup: of one that was interrupted before it had a catalogue, the text says so."""
+    if not (target / MARK).exists() or (target / CATALOGUE).exists():
+        return (target / MARK).exists()
+    with contextlib.suppress(OSError):
+        return below.read_small(target, MARK).decode("utf-8", "replace").startswith(_ABOUT.partition(",")[0])
+    return False
 
 
 @contextlib.contextmanager
@@ -251,17 +261,24 @@ def _copy_file(source: Path, name: str, target: Path, size: int, digest: str) ->
 
 
 def _prune(data: Path, content: Content) -> int:
-    """Remove the files that no snapshot of the lake needs any more; returns how many."""
-    needed = {*content.files, secret.KEY}
+    """Remove the files of ours that no snapshot of the lake needs any more; returns how many.
+
+    What else lies there stays: a folder that is taken for a backup may be something else.
+    """
     extra = [
         path
         for above, _, names in os.walk(data)
         for path in (Path(above, name) for name in names)
-        if path.relative_to(data).as_posix() not in needed
+        if _is_ours(name := path.relative_to(data).as_posix()) and name not in content.files
     ]
     for path in extra:
         path.unlink()
     return len(extra)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether this is a data file, the mark of a lake, or what a backup that was killed has left."""
+    return is_own_path(name) or name == data_path.MARK or leftovers.is_leftover(name.rpartition("/")[2])
 
 
 def _replace(path: Path, text: str) -> None:

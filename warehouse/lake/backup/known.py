@@ -17,11 +17,12 @@ _MOST_BYTES = 64 << 10
 
 
 def list_known(place: Location) -> list[str]:
-    """The folders of backups, as far as the lake remembers them."""
+    """The folders of backups, as far as the lake remembers them: by whole paths, as it writes them."""
     if place.folder is None:
         return []
     with contextlib.suppress(OSError, UnicodeError):
-        return [line for line in below.read_small(place.folder, NAME, _MOST_BYTES).decode().splitlines() if line]
+        lines = below.read_small(place.folder, NAME, _MOST_BYTES).decode().splitlines()
+        return [line for line in lines if Path(line).is_absolute()]
     return []
 
 

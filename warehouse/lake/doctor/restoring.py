@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,4 +106,11 @@ def _keep_damaged(catalogue: Path) -> None:
     for ending in ("", "-journal", "-wal", "-shm"):
         path = catalogue.with_name(f"{catalogue.name}{ending}")
         with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_name(f"{path.name}{ASIDE}"))
+            path.rename(_find_free_name(path))
+
+
+def _find_free_name(path: Path) -> Path:
+    """A name to keep a damaged file by, which nothing has: what an earlier repair has kept stays."""
+    ends = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.name}{end}{ASIDE}") for end in ends)
+    return next(name for name in names if not os.path.lexists(name))

@@ -6,8 +6,10 @@ by setting the cookie. Handlers find the caller, the scope and the number of the
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
@@ -19,7 +21,7 @@ from starlette.types import Scope as Connection
 
 from warehouse.engine.placeholders import refuse_placeholders
 from warehouse.errors import UsageError, WarehouseError
-from warehouse.service.core import ForbiddenError, Service
+from warehouse.service.core import ForbiddenError, OverloadedError, Service
 from warehouse.service.http.log import RequestLog
 from warehouse.service.http.problems import (
     ask_for_token,
@@ -29,7 +31,7 @@ from warehouse.service.http.problems import (
     make_problem,
     note_error,
 )
-from warehouse.service.http.transfer import Watched, limit_body
+from warehouse.service.http.transfer import Unread, Watched, limit_body, refuse_unread
 from warehouse.service.scope import split_path
 from warehouse.service.tokens import Caller, TokenFile, hash_token
 
@@ -96,6 +98,8 @@ class Gate:
         self.app, self.service, self.entrance, self.log = app, service, entrance, log
         self.hosts = frozenset(host.lower() for host in hosts)
         self.origins = frozenset(origins)
+        self._open: Counter[str] = Counter()
+        self._unread = Unread(service.limits.most_unread)
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -103,11 +107,18 @@ class Gate:
             await self.app(connection, receive, send)
             return
         begun, inner = time.monotonic(), {**connection, "scheme": self.entrance.find_scheme(connection)}
-        watched = Watched(send, lambda: self._write_refusals(inner))
+        watched = Watched(
+            send,
+            lambda: self._write_refusals(inner),
+            self._unread,
+            lambda: _name_caller(inner),
+            lambda: refuse_unread(inner),
+        )
         try:
             response = await self._admit(inner)
             if response is None:
-                await self.app(inner, limit_body(inner, receive), watched)
+                with self._count(inner):
+                    await self.app(inner, limit_body(inner, receive), watched)
             else:
                 await response(inner, receive, watched)
         except WarehouseError as error:
@@ -119,6 +130,23 @@ class Gate:
             await watched.answer(handle_fault(inner, error), inner, receive)
         finally:
             self._write(inner, watched, time.monotonic() - begun)
+
+    @contextlib.contextmanager
+    def _count(self, inner: Connection) -> Iterator[None]:
+        """Count a request until its answer is sent; OverloadedError if a caller has too many.
+
+        Whoever reads slowly has a connection, and often an open object, for as long as they like.
+        """
+        name = _name_caller(inner)
+        if name and self._open[name] >= self.service.limits.most_of_caller:
+            raise OverloadedError("Too many answers are being sent to you. Read those first.")
+        self._open[name] += 1
+        try:
+            yield
+        finally:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
 
     async def _admit(self, inner: Connection) -> Response | None:
         """Set the caller and the scope of a request; a response if it is not let in, or is led elsewhere."""
@@ -209,6 +237,11 @@ class Gate:
                 **state.get("logged", {}),
             }
         )
+
+
+def _name_caller(connection: Connection) -> str:
+    """The name of the caller; "" for nobody who is known."""
+    return getattr((connection.get("state") or {}).get("caller"), "name", "")
 
 
 def _name_cookie(connection: Connection) -> str:

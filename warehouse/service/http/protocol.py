@@ -2,7 +2,8 @@
 
 A client that opens connections and keeps them would in the end keep all others out. So the head of a request has to be
 whole within some seconds and some bytes, and what is sent has to be read. The gate sends long answers in parts, so that
-whoever reads slowly, but reads, is not cut off.
+whoever reads slowly, but reads, is not cut off. When nearly as many connections are open as may be, a new one takes the
+place of the one that has waited longest without asking anything.
 
 Heads are parsed by httptools, which is written in C: h11 takes longer than a search for the series of a study.
 """
@@ -10,12 +11,15 @@ Heads are parsed by httptools, which is written in C: h11 takes longer than a se
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: Bytes of the head of a request; a connection that sends more is answered with 400 and closed.
 _LONGEST_HEAD = 64 * 1024
+#: How many of the connections that may be open are, when those that wait begin to make room.
+_FULL = 0.9
 _TOO_LONG = f"The head of a request has at most {_LONGEST_HEAD:,} bytes."
 
 
@@ -23,6 +27,8 @@ class ImpatientProtocol(HttpToolsProtocol):
     """A connection that is cut when its client lets the server wait for `patience` seconds."""
 
     patience = 30.0
+    #: The connections of a server on which nothing is being answered, those that have waited longest first.
+    idle: ClassVar[dict[ImpatientProtocol, None]] = {}
     _waiting: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
     #: Bytes of the head that is being received: of its lines so far, and of what came after it had begun.
@@ -33,6 +39,11 @@ class ImpatientProtocol(HttpToolsProtocol):
         """Wait for the first request."""
         super().connection_made(transport)
         self._waiting = self._set_timer()
+        self.idle[self] = None
+        longest = next(iter(self.idle))
+        if longest is not self and len(self.connections) > (self.limit_concurrency or math.inf) * _FULL:
+            del self.idle[longest]
+            longest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Wait for a request, unless one is being answered."""
@@ -44,6 +55,7 @@ class ImpatientProtocol(HttpToolsProtocol):
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering or self.transport.get_protocol() is not self:  # or it is a WebSocket now
             self._waiting = _cancel(self._waiting)
+            self.idle.pop(self, None)
         elif self._waiting is None:
             self._waiting = self._set_timer()
 
@@ -72,6 +84,12 @@ class ImpatientProtocol(HttpToolsProtocol):
         if self._line_bytes > _LONGEST_HEAD:
             raise ValueError(_TOO_LONG)  # which the parser turns into a request that is not valid
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is there."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self.idle[self] = None
+
     def pause_writing(self) -> None:
         """Wait for the client to read."""
         super().pause_writing()
@@ -85,6 +103,7 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._waiting, self._writing = _cancel(self._waiting), _cancel(self._writing)
+        self.idle.pop(self, None)
         super().connection_lost(exc)
 
     def _set_timer(self) -> asyncio.TimerHandle:
