@@ -16,6 +16,7 @@
 --   films of ventilated negatives are not recognised. A patient of unknown age is included. Negatives are often from
 --   other centres and months than positives: see  chest cohort confounders covid_risk. On the sample bucket (chest
 --   sample --patients 40 --seed 1): 27 films of 12 patients, 13 positive and 14 negative.
+-- joins: as written
 -- grain: image
 -- param days_before INTEGER = 3: the most days from a film to the swab after it
 -- param days_after INTEGER = 7: the most days from the swab to a film after it

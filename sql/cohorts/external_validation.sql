@@ -11,6 +11,7 @@
 --   clinical files. Unknown sex and age are matched with unknown. Films of unknown projection are excluded. Scanner and
 --   ward are not matched: see  chest cohort confounders external_validation. On the sample bucket (chest sample
 --   --patients 40 --seed 1), with all its centres: 2 films; with loosen = 3, 8 films.
+-- joins: as written
 -- grain: image
 -- param centres VARCHAR[]: the held-out centres, in any spelling
 -- param scanners VARCHAR[] = []: only these ManufacturerModelName; all if empty
@@ -136,8 +137,8 @@ of_month as (
             when
                 row_number() over (partition by view, sex, decade, month, covid_status order by lot, SOPInstanceUID)
                 <= least(
-                    count(*) filter (covid_status = 'positive') over (partition by view, sex, decade, month),
-                    count(*) filter (covid_status = 'negative') over (partition by view, sex, decade, month)
+                    count_if(covid_status = 'positive') over (partition by view, sex, decade, month),
+                    count_if(covid_status = 'negative') over (partition by view, sex, decade, month)
                 )
                 then 'projection, sex, age, month'
         end as on_month
@@ -155,9 +156,9 @@ of_decade as (
                 and row_number() over (
                     partition by view, sex, decade, on_month, covid_status order by lot, SOPInstanceUID
                 ) <= least(
-                    count(*) filter (on_month is null and covid_status = 'positive')
+                    count_if(on_month is null and covid_status = 'positive')
                         over (partition by view, sex, decade),
-                    count(*) filter (on_month is null and covid_status = 'negative')
+                    count_if(on_month is null and covid_status = 'negative')
                         over (partition by view, sex, decade)
                 )
                 then 'projection, sex, age'
@@ -175,8 +176,8 @@ of_sex as (
                 $loosen >= 2
                 and row_number() over (partition by view, sex, on_decade, covid_status order by lot, SOPInstanceUID)
                 <= least(
-                    count(*) filter (on_decade is null and covid_status = 'positive') over (partition by view, sex),
-                    count(*) filter (on_decade is null and covid_status = 'negative') over (partition by view, sex)
+                    count_if(on_decade is null and covid_status = 'positive') over (partition by view, sex),
+                    count_if(on_decade is null and covid_status = 'negative') over (partition by view, sex)
                 )
                 then 'projection, sex'
         end as on_sex
@@ -193,8 +194,8 @@ of_projection as (
                 $loosen >= 3
                 and row_number() over (partition by view, on_sex, covid_status order by lot, SOPInstanceUID)
                 <= least(
-                    count(*) filter (on_sex is null and covid_status = 'positive') over (partition by view),
-                    count(*) filter (on_sex is null and covid_status = 'negative') over (partition by view)
+                    count_if(on_sex is null and covid_status = 'positive') over (partition by view),
+                    count_if(on_sex is null and covid_status = 'negative') over (partition by view)
                 )
                 then 'projection'
         end as matched_on

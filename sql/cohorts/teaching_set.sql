@@ -12,6 +12,7 @@
 --   missed. The key is separate: questions are exported without with_answers and the key with it, with the same case
 --   numbers; give learners the images renamed by case number, because they may know a pseudonym from elsewhere. On the
 --   sample bucket (chest sample --patients 40 --seed 1): 9 films, 1 positive and 8 negative, these unread.
+-- joins: as written
 -- grain: image
 -- param per_answer INTEGER = 50: the most films of each answer
 -- param unread BOOLEAN = true: includes negative films that no radiologist has read, marked as such in the key

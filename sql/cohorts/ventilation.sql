@@ -16,6 +16,7 @@
 --   outcome: see died. Many rows have an unknown outcome: treat them as censored at days_followed (is_censored), or if
 --   neither is known exclude them and report how many. A patient of unknown age is included. On the sample bucket
 --   (chest sample --patients 40 --seed 1): 1 study of 1 patient, censored.
+-- joins: as written
 -- grain: study
 -- param days_after INTEGER = 1: the most days from admission to the film
 -- param horizon INTEGER = 28: the days of follow-up from the film, as in trials of COVID-19

@@ -8,10 +8,17 @@
 -- this database nearly always the chest, but not certainly.
 create or replace view image_regions as
 with
--- Many images share a few texts, so each text is read once.
+-- Many images share a few texts, so each text is read once. any_value keeps a condition on what was read from moving
+-- below the grouping, where every image would be read for it.
 texts as (
-    select distinct BodyPartExamined, ViewPosition, SeriesDescription, ProtocolName, StudyDescription
+    select
+        any_value(BodyPartExamined) as BodyPartExamined,
+        any_value(ViewPosition) as ViewPosition,
+        any_value(SeriesDescription) as SeriesDescription,
+        any_value(ProtocolName) as ProtocolName,
+        any_value(StudyDescription) as StudyDescription
     from images
+    group by BodyPartExamined, ViewPosition, SeriesDescription, ProtocolName, StudyDescription
 ),
 
 read_texts as (

@@ -10,7 +10,7 @@ counted as (
     qualify
         kind = 'data'
         or available_date < coalesce(
-            min(available_date) filter (kind = 'data') over (partition by patient_id), date '9999-12-31'
+            min(case when kind = 'data' then available_date end) over (partition by patient_id), date '9999-12-31'
         )
 ),
 

@@ -84,13 +84,14 @@ class CohortAnswer:
         types = {name: table.columns for name, table in tables.items()}
         values, step_columns = check_definition(definition, given, types)
         refuse_placeholders("The cohort or a parameter", definition.sql, *values.values())
-        held = warehouse.sandboxed()
+        held = warehouse.sandboxed(joins_as_written=definition.has_joins_as_written)
         held.require_covered(definition.sql, values)
         return cls(_attach_tables(held, tables), definition, values, step_columns, tables=tables)
 
     def on(self, warehouse: Session) -> Self:
         """The same question to another session, with the same tables."""
-        return replace(self, warehouse=_attach_tables(warehouse.sandboxed(), self.tables))
+        held = warehouse.sandboxed(joins_as_written=self.definition.has_joins_as_written)
+        return replace(self, warehouse=_attach_tables(held, self.tables))
 
     def __repr__(self) -> str:
         """The name, grain, parameters and warehouse; runs no query."""

@@ -63,6 +63,8 @@ class Definition:
     tables: tuple[Declaration, ...] = ()
     #: The relations that the SQL reads and that are neither views nor steps.
     tables_read: tuple[str, ...] = ()
+    #: Whether DuckDB holds the right side of each join in memory, whichever it takes for smaller.
+    has_joins_as_written: bool = False
 
     @property
     def grain_column(self) -> str:

@@ -22,12 +22,14 @@ GRAINS = {
     "series": "SeriesInstanceUID",
     "image": "SOPInstanceUID",
 }
+#: The one value of `joins`: DuckDB holds the right side of each join in memory, whichever side it takes for smaller.
+AS_WRITTEN = "as written"
 #: Types of parameters; any of them may be a list (VARCHAR[]).
 TYPES = ("VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "DATE")
 #: Names of arguments of `wh.cohort`.
 RESERVED = ("as_of", "name", "tables")
 
-_KEYS = ("title", "question", "definition", "limits", "grain", "param", "label", "table")
+_KEYS = ("title", "question", "definition", "limits", "grain", "joins", "param", "label", "table")
 #: The most characters of a message; a name or value from the file may have a million.
 _MOST_SHOWN = 2_000
 #: The most problems that an error lists.
@@ -124,6 +126,8 @@ def read(text: str, problems: list[Problem]) -> Header:
             problems.append(Problem(number, f"Duplicate key {key}: keep one."))
         else:
             header.texts[key] = found[3].strip()
+            if key == "joins" and found[3].strip() != AS_WRITTEN:
+                problems.append(Problem(number, f"joins can only be {AS_WRITTEN!r}, not {found[3]!r}."))
             if key == "grain" and found[3].strip() not in GRAINS:
                 problems.append(
                     Problem(

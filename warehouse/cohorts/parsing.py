@@ -117,6 +117,7 @@ def _parse_text(text: str, path: str) -> Definition:
         tree=tree,
         tables=tuple(head.tables),
         tables_read=tables_read,
+        has_joins_as_written="joins" in head.texts,
     )
 
 

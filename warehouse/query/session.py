@@ -61,8 +61,12 @@ class Session(Views):
     standing_list: int = 0
     #: Whether they are hidden at every snapshot that can be read here: else their rows are gone from this one alone.
     is_history_hidden: bool = False
-    #: The same snapshot on a sandboxed connection, if this one is trusted; opened once, because opening is slow.
-    _counterpart: list[Self] = field(default_factory=list, repr=False, compare=False)
+    #: Whether the snapshot may be incomplete or blocked: opened for inspection.
+    is_unpublished: bool = False
+    #: Whether DuckDB holds the right side of each join in memory here, whichever it takes for smaller.
+    has_joins_as_written: bool = False
+    #: The same snapshot on sandboxed connections, by `has_joins_as_written`; each opened once, because opening is slow.
+    _counterparts: dict[bool, Self] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     @explain_faults()
@@ -75,6 +79,7 @@ class Session(Views):
         unpublished: bool = False,
         trusted: bool,
         with_history: bool = False,
+        joins_as_written: bool = False,
     ) -> Self:
         con, chosen = store.open_reader(
             location,
@@ -96,11 +101,15 @@ class Session(Views):
             trusted=trusted,
             standing_list=version,
             is_history_hidden=folder is not None,
+            is_unpublished=unpublished,
+            has_joins_as_written=joins_as_written,
         )
         _prepare_connection(opened)
         if not trusted:
             from warehouse.query import sandbox
 
+            if joins_as_written:
+                sandbox.keep_joins_as_written(con)
             sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 
@@ -264,13 +273,21 @@ class Session(Views):
             log_release(self.con, self.location, self.settings, self.cover.agreement, what, patients, **facts)
 
     @explain_faults()
-    def sandboxed(self) -> Self:
-        """The same session on a sandboxed connection for untrusted SQL (warehouse/query/sandbox)."""
-        if not self.trusted:
+    def sandboxed(self, *, joins_as_written: bool = False) -> Self:
+        """The same session on a sandboxed connection for untrusted SQL (warehouse/query/sandbox).
+
+        `joins_as_written` lets the right side of each join be held in memory; the answers are the same.
+        """
+        # An unpublished snapshot is opened once: another opening might find a newer one.
+        if not self.trusted and (self.has_joins_as_written == joins_as_written or self.is_unpublished):
             return self
-        if not self._counterpart:
-            self._counterpart.append(self._attach(self.location, self.settings, self.snapshot.number, trusted=False))
-        return self._counterpart[0]._at(day=self.day, group_name=self.group_name, cover=self.cover)
+        if joins_as_written not in self._counterparts:
+            number = self.snapshot.number
+            self._counterparts[joins_as_written] = self._attach(
+                self.location, self.settings, number, trusted=False, joins_as_written=joins_as_written
+            )
+        held = self._counterparts[joins_as_written]
+        return held._at(day=self.day, group_name=self.group_name, cover=self.cover)
 
     @explain_faults()
     def at_snapshot(self, number: int) -> Self:
