@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import shutil
 import stat
 import sys
 import zipfile
@@ -456,3 +457,36 @@ def test_long_words_are_read_once() -> None:
 def test_words_that_contain_a_pseudonym_are_not_one() -> None:
     assert patterns.find_pseudonyms("Covid123 Covid Covid-19 xCovid1", PATIENTS) == set()
     assert patterns.find_pseudonyms("(Covid1) 'Covid12', Covid3.json", PATIENTS) == PATIENTS
+
+
+def test_who_has_withdrawn_is_recognised_and_not_released(
+    airlock: Airlock, here: Chest, table: Path, tmp_path: Path
+) -> None:
+    """Also who is no longer in the newest state, after a refresh or a purge; and who withdraws while files wait."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("who,age\nCovid1,60\n")
+    bucket = airlock.lake.parent / "bucket"
+    make_bucket(bucket, 3, stubs=True)
+    withdraw = ("withdraw", "Covid1", "--reason", "a letter", "--lake", airlock.lake)
+    assert airlock.request(rows)[0] == 0
+    for by in ("Bob", "Cy"):
+        assert airlock.review(by)[0] == 0
+    assert here(*withdraw).returncode == 0
+    code, _, error = airlock.release(tmp_path / "out")
+    assert (code, "names a patient who has withdrawn" in error) == (1, True), error
+    assert "Covid1" not in error
+    assert not (tmp_path / "out").exists()
+    assert airlock.events()[-1].event == vocabulary.AIRLOCK_REVIEWED
+    for more in ((), ("--purge", "-o", tmp_path / "certificate.json")):
+        shutil.rmtree(airlock.lake / "airlock")  # a purge reports what waits there
+        assert here(*withdraw, *more).returncode == 0
+        warehouse.refresh(bucket, airlock.lake, add_source=True)
+        code, _, error = airlock.request(rows, reason="Covid1 alone")
+        assert (code, "names a patient" in error) == (2, True), more
+        assert airlock.request(rows)[0] == 0
+        findings = airlock.events()[-1].body["findings"]
+        assert [f["grade"] for f in findings if f["check"] == "rows of patients"] == ["problem"], more
+    assert airlock.request(table)[0] == 0
+    for by in ("Bob", "Cy"):
+        assert airlock.review(by)[0] == 0
+    assert airlock.release(tmp_path / "counts")[0] == 0

@@ -1,6 +1,10 @@
 """The memory of an agreement: what differs by a few patients from what left before does not leave."""
 
+import random
 import shutil
+import threading
+import time
+from itertools import combinations, permutations
 from pathlib import Path
 
 import duckdb
@@ -10,9 +14,10 @@ from conftest import Chest
 import warehouse
 from warehouse.access import memory
 from warehouse.access.memory import ANSWER, ROWS, Released, admit
-from warehouse.access.patient_sets import DifferenceError, digest_patients
+from warehouse.access.patient_sets import DifferenceError, adds_up_to_nearly, digest_patients, to_array
 from warehouse.errors import LakeError
 from warehouse.lake import location, store
+from warehouse.service import differencing
 from warehouse.service.differencing import Memory
 from warehouse.service.tokens import Caller, Rights
 from warehouse.settings import Settings
@@ -182,3 +187,63 @@ def test_tokens_of_one_agreement_share_the_memory_of_the_server() -> None:
     with pytest.raises(DifferenceError):
         seen.admit(two.remembered_as, {"": range(1, 100)}, 5)
     seen.admit(other.remembered_as, {"": range(1, 100)}, 5)
+
+
+def test_sums_are_found_among_any_number_of_sets_as_by_looking_at_each_pair() -> None:
+    chance, n_found = random.Random(1), 0
+    for _ in range(400):
+        everybody = [chance.randrange(2**64) for _ in range(chance.randint(1, 30))]
+        sets = [{each for each in everybody if chance.random() < 0.5} for _ in range(4)]
+        base = chance.randint(2, 6)
+        # Others, and the rest of two, but for a few.
+        sets += [{*everybody} - one ^ {*chance.sample(everybody, min(len(everybody), base - 2))} for one in sets[:2]]
+        chance.shuffle(sets)
+        found, *earlier = sets
+        expected = any(
+            _add_up(whole, one, other, base)
+            for first, second in combinations(earlier, 2)
+            for whole, one, other in permutations((found, first, second))
+        )
+        assert adds_up_to_nearly(to_array(found), [*map(to_array, earlier)], base) == expected
+        n_found += expected
+    assert 50 < n_found < 350
+
+
+def _add_up(whole: set[int], one: set[int], other: set[int], base: int) -> bool:
+    missing, more = (one | other) - whole, whole - one - other
+    is_near = len(missing) < base and len(more) < base and bool(missing or more)
+    return is_near and bool(one and other) and not one & other
+
+
+def test_a_caller_who_was_shown_a_thousand_counts_keeps_nobody_waiting() -> None:
+    """Each pair of a thousand sets took seconds to look at, while the event loop and all callers waited."""
+    seen, chance = Memory(), random.Random(1)
+    everybody = [chance.randrange(2**64) for _ in range(1000)]
+
+    def ask() -> None:
+        seen.admit("ann", {"": chance.sample(everybody, chance.randint(100, 400))}, 5)
+
+    for _ in range(1000):
+        ask()
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    seen.admit("ben", {"": range(100)}, 5)
+    seen.refuse("cay", "It failed.")
+    waited = time.monotonic() - begun
+    for thread in threads:
+        thread.join()
+    assert waited < 2
+    assert time.monotonic() - begun < 5
+
+
+def test_a_caller_is_shown_so_many_different_counts_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differencing, "_MOST_COUNTS", 10)
+    seen = Memory()
+    for n in range(10):
+        seen.admit("ann", {"": range(100 * n, 100 * n + 50)}, 5)
+    with pytest.raises(DifferenceError, match="no new counts: you were shown 10 different ones"):
+        seen.admit("ann", {"": range(5000)}, 5)
+    seen.admit("ann", {"": range(50)}, 5)
+    seen.admit("ben", {"": range(5000)}, 5)

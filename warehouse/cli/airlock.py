@@ -62,13 +62,15 @@ def request(
     $ chest airlock request table1.csv --agreement 2026-0001 --cohort covid_risk --reason "Table 1 of the paper"
     """
     from warehouse.access.airlock import steps
+    from warehouse.withdrawal.recognising import make_recogniser
 
     if not reason.strip():
         raise UsageError("A request needs its reasons: --reason.")
     interruption.mark_writing()
     patients = _list_patients(cohort, param, table, lake, as_of, snapshot, group, agreement) if cohort else None
     place, settings = _find_place(lake)
-    made = steps.request(place, settings, agreement, files, reason, _name_user(by), patients)
+    is_withdrawn = make_recogniser(place, settings)
+    made = steps.request(place, settings, agreement, files, reason, _name_user(by), patients, is_withdrawn)
     _show(made, form)
     print_note(f"Two reviewers decide:  chest airlock review {made.id}")
 
@@ -134,12 +136,17 @@ def review(
     $ chest airlock review A2026-0001 --decision approve --comment "Counts of 50 and more only" --by "Ann Lee"
     """
     from warehouse.access.airlock import steps
+    from warehouse.withdrawal.recognising import make_recogniser
 
     if decision not in ("approve", "reject"):
         raise UsageError(f"--decision is approve or reject, not {decision!r}.")
     interruption.mark_writing()
     approves = decision == "approve"
-    found = steps.review(*_find_place(lake), name, _name_user(by), approves=approves, comment=comment)
+    place, settings = _find_place(lake)
+    is_withdrawn = make_recogniser(place, settings)
+    found = steps.review(
+        place, settings, name, _name_user(by), approves=approves, comment=comment, is_withdrawn=is_withdrawn
+    )
     if form is Format.JSON:
         write_json(_to_json(found))
         return
@@ -163,9 +170,11 @@ def release(
     $ chest airlock release A2026-0001 -o released
     """
     from warehouse.access.airlock import steps
+    from warehouse.withdrawal.recognising import make_recogniser
 
     interruption.mark_writing()
-    found = steps.release(*_find_place(lake), name, output, _name_user(by))
+    place, settings = _find_place(lake)
+    found = steps.release(place, settings, name, output, _name_user(by), make_recogniser(place, settings))
     if form is Format.JSON:
         write_json(_to_json(found))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Set
 
 _UID = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\d.])")
 _TEN = re.compile(r"(?<![\d.])\d{3}[ -]?\d{3}[ -]?\d{4}(?!\.?\d)")  # a full stop may follow, a decimal may not
@@ -22,11 +22,31 @@ _LOOKS = {
 }
 
 
+class Patients(Set[str]):
+    """Patients by pseudonym: those who are named, and any whom `recognises` says to be one, who cannot be listed."""
+
+    def __init__(self, names: Set[str], recognises: Callable[[str], bool] | None = None) -> None:
+        """Name those who can be named."""
+        self._names, self._recognises = names, recognises
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a text is the pseudonym of one."""
+        return name in self._names or bool(self._recognises and isinstance(name, str) and self._recognises(name))
+
+    def __iter__(self) -> Iterator[str]:
+        """Those who are named."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """How many are named."""
+        return len(self._names)
+
+
 def find_pseudonyms(text: str, patients: Set[str]) -> set[str]:
     """The pseudonyms of patients of the lake that a text names."""
     words = set(_WORD.findall(text))
-    found = words & patients
-    return {*found, *(_take_apart(words - found) & patients)}
+    found = {word for word in words if word in patients}
+    return found | {part for part in _take_apart(words - found) if part in patients}
 
 
 def list_words(text: str) -> set[str]:

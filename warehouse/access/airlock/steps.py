@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_re
 from warehouse.access.patient_sets import digest_set, to_array
 from warehouse.access.programme import read_programme_end
 from warehouse.engine import sql_files
-from warehouse.errors import ManifestError, UsageError
+from warehouse.errors import AccessRefusedError, ManifestError, UsageError
 from warehouse.filesystem.files import open_temporary_folder, write_folder_atomically
 from warehouse.lake import store
 from warehouse.settings import SUPPRESS
@@ -44,10 +44,12 @@ def request(
     reason: str,
     requester: str,
     patients: Collection[str] | None = None,
+    is_withdrawn: Callable[[str], bool] | None = None,
 ) -> AirlockRequest:
     """Take in files that somebody wants to release under an agreement, with what the checks find in them.
 
     `patients` are those whom the files count, if the requester has stated them; otherwise those whom they name.
+    `is_withdrawn` tells who has withdrawn, and may no longer be a patient of the newest state.
     AccessRefusedError if the agreement is not in force, UsageError for files that cannot be read or named.
     """
     with open_temporary_folder() as private:
@@ -60,7 +62,8 @@ def request(
             settings.data_use.split(),
             enforcement.find_day(events),
         )
-        with _open_lake(place, settings) as (con, known):
+        with _open_lake(place, settings) as (con, there_now):
+            known = patterns.Patients(there_now, is_withdrawn)
             _refuse_names([reason, *(path.name for path in copies)], known)
             inspected = [inspect_file(path, known, SUPPRESS) for path in copies]
             named = {patient for one in inspected for patient in one.patients}
@@ -90,13 +93,20 @@ def request(
 
 
 def review(
-    place: Location, settings: Settings, name: str, reviewer: str, *, approves: bool, comment: str
+    place: Location,
+    settings: Settings,
+    name: str,
+    reviewer: str,
+    *,
+    approves: bool,
+    comment: str,
+    is_withdrawn: Callable[[str], bool] | None = None,
 ) -> AirlockRequest:
     """Record a review. UsageError if this person may not, or gives no reason; nothing is released yet."""
     if not comment.strip():
         raise UsageError("A review needs its reasons: --comment.")
     with _open_lake(place, settings) as (_, known):
-        _refuse_names([comment], known)
+        _refuse_names([comment], patterns.Patients(known, is_withdrawn))
 
     def decide(events: Sequence[log.Event]) -> list[log.NewEvent]:
         found = find_request(events, name)
@@ -108,11 +118,19 @@ def review(
     return find_request(log.read_events(place, settings), name)
 
 
-def release(place: Location, settings: Settings, name: str, target: Path, actor: str) -> AirlockRequest:
+def release(
+    place: Location,
+    settings: Settings,
+    name: str,
+    target: Path,
+    actor: str,
+    is_withdrawn: Callable[[str], bool] | None = None,
+) -> AirlockRequest:
     """Copy the files of a request that two reviewers approved into a new folder, and log it first.
 
     What was counted is remembered under the agreement. UsageError if it is not approved, ManifestError if a file is not
-    what was reviewed, AccessRefusedError if the agreement has ended meanwhile: then nothing is released.
+    what was reviewed, AccessRefusedError if the agreement has ended meanwhile, or a file names somebody who has
+    withdrawn (`is_withdrawn` tells): then nothing is released.
     """
     folder = holding.find_folder(place, settings)
     events = log.read_events(place, settings)
@@ -145,8 +163,22 @@ def release(place: Location, settings: Settings, name: str, target: Path, actor:
 
     with write_folder_atomically(target) as part:
         holding.release_files(folder, name, found.files, part)
+        _refuse_withdrawn(part, found, is_withdrawn)
         log.append_decided(place, settings, decide, also=remember)
     return find_request(log.read_events(place, settings), name)
+
+
+def _refuse_withdrawn(part: Path, found: AirlockRequest, is_withdrawn: Callable[[str], bool] | None) -> None:
+    """Raise AccessRefusedError if a file names a patient who has withdrawn, maybe after it was reviewed."""
+    if is_withdrawn is None:
+        return
+    excluded = patterns.Patients(frozenset(), is_withdrawn)
+    for file in found.files:
+        if inspect_file(part / file.name, excluded, SUPPRESS).patients:
+            raise AccessRefusedError(
+                f"{file.name} of request {found.id} names a patient who has withdrawn or opted out. Request it again "
+                "without them."
+            )
 
 
 def _read_counted(folder: Path, found: AirlockRequest) -> Digests | None:
