@@ -101,6 +101,23 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
     assert ids(wh, good, centres=[nasty]) == [], "bound, not pasted"
 
 
+def test_joins_are_kept_as_written_where_the_header_has_it(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.sql"
+    kept.write_text(GOOD.replace("-- grain", "-- joins: as written\n-- grain"))
+
+    def list_disabled(opened: warehouse.Warehouse, file: Path) -> set[str]:
+        found = opened.cohort(file).warehouse.con.sql("select current_setting('disabled_optimizers')").fetchall()
+        return set(found[0][0].split(","))
+
+    assert (wh.trusted, ids(wh, kept)) == (False, ids(wh, good))
+    with warehouse.open(wh.location.name) as mine:
+        assert (mine.trusted, ids(mine, kept, as_of="2020-04-20")) == (True, ids(mine, good))
+        for opened in (wh, mine):
+            # An older snapshot has the statistics of the newest, so that they stay ignored.
+            assert list_disabled(opened, kept) == {"statistics_propagation", "build_side_probe_side"}
+            assert list_disabled(opened, good) == {"statistics_propagation"}, "no other cohort of the same session"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
@@ -116,6 +133,7 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
         ("'2020-03-01'", "(select 1)", 4, "The default of since must be a literal"),
         ("since DATE", "as_of DATE", 4, "cannot be named as_of"),
         ("grain: study", "grain: studies", 3, "Did you mean study?"),
+        ("grain: study", "grain: study\n-- joins: left first", 4, "joins can only be 'as written', not 'left first'"),
         ("-- grain: study\n", "", 1, "grain is missing from the header"),
         ("-- title: F", "-- titel: F", 1, "Unknown key titel in the header. Did you mean title?"),
         ("-- label cov", "-- some words\n-- label cov", 7, "is not a valid header line"),

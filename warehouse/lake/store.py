@@ -25,6 +25,7 @@ from warehouse.lake.connection import (
     attach_postgres,
     connect,
     ignore_statistics,
+    keep_joins_as_written,
     prepare_encrypted,
     use_threads,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "find_published",
     "find_unpublished",
     "get_author",
+    "keep_joins_as_written",
     "list_snapshots",
     "open_reader",
     "open_writer",

@@ -109,7 +109,7 @@ class Session(Views):
             from warehouse.query import sandbox
 
             if joins_as_written:
-                sandbox.keep_joins_as_written(con)
+                store.keep_joins_as_written(con)
             sandbox.harden_connection(con, location, settings, *([folder] if folder else []))
         return opened
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 import duckdb
 
 from warehouse.engine.functions import list_functions
-from warehouse.query.sandbox.hardening import MOST_DEPTH, harden_connection, keep_joins_as_written
+from warehouse.query.sandbox.hardening import MOST_DEPTH, harden_connection
 from warehouse.query.sandbox.plan import check_plan
 from warehouse.query.sandbox.tree import (
     TOO_DEEP,
@@ -36,7 +36,6 @@ __all__ = [
     "check_tree",
     "harden_connection",
     "is_too_deep",
-    "keep_joins_as_written",
     "list_functions",
     "list_public_views",
     "parse_query",

@@ -13,15 +13,6 @@ from warehouse.settings import Settings
 MOST_DEPTH = 250
 
 
-def keep_joins_as_written(con: duckdb.DuckDBPyConnection) -> None:
-    """Let the right side of each join be the one that is held in memory, on a connection and all its cursors.
-
-    DuckDB takes each condition for a fifth of the rows, so that a concept of millions of rows seems smaller than the
-    patients that it is joined with.
-    """
-    con.execute("set global disabled_optimizers = 'build_side_probe_side'")
-
-
 def harden_connection(con: duckdb.DuckDBPyConnection, location: Location, settings: Settings, *folders: str) -> None:
     """Restrict a connection with an attached lake, and all its cursors, to what reading the lake needs.
 
