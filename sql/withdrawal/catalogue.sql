@@ -56,19 +56,22 @@ where table_id = $table_id
 group by column_id;
 
 -- name: table_statistics
--- Those of the whole table, over the files of all snapshots, so that they are right for each of them; null where a file
--- does not state them.
+-- Those of the whole table, for columns of one type, over the files of all snapshots, so that they are right for each of
+-- them; null where a file does not state them.
 select
+    column_id,
     case when bool_or(is_unknown) then null else cast(min(least_value) as varchar) end as min_value,
     case when bool_or(is_unknown) then null else cast(max(greatest_value) as varchar) end as max_value
 from (
     select
+        column_id,
         cast(min_value as {{ type }}) as least_value,
         cast(max_value as {{ type }}) as greatest_value,
         min_value is null and coalesce(value_count, 1) > 0 as is_unknown
     from {{ catalogue }}.ducklake_file_column_stats
-    where table_id = $table_id and column_id = $column_id
-);
+    where table_id = $table_id and list_contains($column_ids, column_id)
+)
+group by column_id;
 
 -- name: renew_table_statistics
 update {{ catalogue }}.ducklake_table_column_stats

@@ -412,7 +412,7 @@ DEEP = {
 }
 LONG = {
     "and": "select patient_id from patients where " + " and ".join(["true"] * 3000),
-    "union": "select patient_id from patients" + " union select patient_id from patients" * 120,
+    "union": "select patient_id from images" + " union select patient_id from images" * 120,
     "values": "select patient_id from patients where n_images in (" + ", ".join(["1"] * 20_000) + ")",
 }
 

@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ import warehouse
 from warehouse.access import log, vocabulary
 from warehouse.catalog import public_views
 from warehouse.engine.connections import open_connection
-from warehouse.lake import connection, location, store
+from warehouse.lake import backup, connection, location, store
 from warehouse.lake.maintenance import maintain
 from warehouse.query.status import measure_status
 from warehouse.settings import Settings
@@ -83,27 +84,23 @@ def lake(made: Path, tmp_path: Path) -> Iterator[Path]:
     return copy_lake(made, tmp_path / "lake")
 
 
-@pytest.fixture(scope="module")
-def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy without the patients, which no test changes."""
-    lake = copy_lake(made, tmp_path_factory.mktemp("purged") / "lake")
-    purge_all(str(lake))
-    return lake
-
-
 def read_everything(address: str) -> dict[int, dict[str, list[str]]]:
-    """Every view and table at every published snapshot, opened with our own code."""
+    """Every table at every published snapshot, and every view where the rows of tables are others than before, opened
+    with our own code."""
     with warehouse.open(address) as wh:
         published = [s.number for s in store.list_snapshots(wh.con) if s.is_published]
-    found = {}
+    found, last = {}, {}
     for number in published:
         with warehouse.open(address, snapshot=number) as opened:
             wh = opened.group("all")
-            names = [*public_views.VIEW_ORDER, *TABLES, "ops.rejects", "ops.refreshes"]
-            found[number] = {
-                name: sorted(str(row) for row in wh.sql(f"select * from {name}").fetchall()) for name in names
-            }
+            tables = _read_relations(wh, (*TABLES, "ops.rejects", "ops.refreshes"))
+            found[number] = tables | (_read_relations(wh, public_views.VIEW_ORDER) if tables != last else {})
+        last = tables
     return found
+
+
+def _read_relations(wh: warehouse.Warehouse, names: Iterable[str]) -> dict[str, list[str]]:
+    return {name: sorted(str(row) for row in wh.sql(f"select * from {name}").fetchall()) for name in names}
 
 
 def read_as_plain(place: location.Location) -> dict[str, list[str]]:
@@ -135,19 +132,51 @@ def purge_all(address: str, **options: object) -> Certificate:
     return purge(location.parse_address(address), Settings(), GONE, "letter", **options)  # type: ignore[arg-type]
 
 
-def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(lake: Path) -> None:
-    place = location.parse_address(str(lake))
-    plain = read_as_plain(place)
-    changing.withdraw(place, Settings(), GONE, "letter")
-    hidden_before = read_everything(str(lake))
-    done = purge_all(str(lake))
-    assert done.holds, done.document["findings"]
-    after = read_as_plain(place)
-    assert {name: after[name] for name in plain} == drop_gone(plain)
-    seen = read_everything(str(lake))
-    assert {number: _redact(views) for number, views in hidden_before.items()} == seen
-    assert done.document["rows_removed"]["core.images"] > 0
-    assert done.document["texts_redacted"]["rows"] > 0
+@dataclass(frozen=True)
+class Purged:
+    """A lake without the patients and with its backups, which no test changes, and what it was before."""
+
+    lake: Path
+    plain: dict[str, list[str]]
+    hidden: dict[int, dict[str, list[str]]]
+    done: Certificate
+
+    @property
+    def root(self) -> Path:
+        return self.lake.parent
+
+
+#: Files that a lake's list of backups names, or that lie beside one: they are somebody else's.
+OTHERS = {"notes/BACKUP.txt": "my own", "notes/data/thesis.txt": "years", "other/data/core/more.txt": "more"}
+
+
+@pytest.fixture(scope="module")
+def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Purged:
+    root = tmp_path_factory.mktemp("purged")
+    lake = copy_lake(made, root / "lake")
+    plain = read_as_plain(location.parse_address(str(lake)))
+    for name in ("known", "lost"):
+        backup.backup(root / name, str(lake))
+    shutil.rmtree(root / "lost")
+    write_objects(root, OTHERS)
+    with (lake / "backups.txt").open("a") as known:
+        known.write(f"{root / 'notes'}\nother\n{root / 'other'}\n")
+    (lake / "folder.damaged").mkdir()  # nor is this a file that a repair has set aside
+    changing.withdraw(location.parse_address(str(lake)), Settings(), GONE, "letter")
+    hidden = read_everything(str(lake))
+    return Purged(lake, plain, hidden, purge_all(str(lake)))
+
+
+def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(purged: Purged) -> None:
+    document = purged.done.document
+    assert purged.done.holds, document["findings"]
+    after = read_as_plain(location.parse_address(str(purged.lake)))
+    assert {name: after[name] for name in purged.plain} == drop_gone(purged.plain)
+    seen = read_everything(str(purged.lake))
+    assert {number: _redact(relations) for number, relations in purged.hidden.items()} == seen
+    assert all(set(public_views.VIEW_ORDER) <= seen[number].keys() for number in (min(seen), max(seen)))
+    assert document["rows_removed"]["core.images"] > 0
+    assert document["texts_redacted"]["rows"] > 0
 
 
 def _redact(views: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -157,15 +186,16 @@ def _redact(views: dict[str, list[str]]) -> dict[str, list[str]]:
     }
 
 
-def test_no_byte_and_no_value_of_the_patients_is_left(purged: Path) -> None:
+def test_no_byte_and_no_value_of_the_patients_is_left(purged: Purged) -> None:
+    lake = purged.lake
     others = [b"Covid11", b"Covid12"]
-    for path in (path for path in purged.rglob("*") if path.is_file()):
+    for path in (path for path in lake.rglob("*") if path.is_file()):
         data = path.read_bytes()
         for other in others:
             data = data.replace(other, b"")
         assert b"Covid1" not in data, path
     con = open_connection()
-    for path in (purged / "data").rglob("*.parquet"):
+    for path in (lake / "data").rglob("*.parquet"):
         for row in con.execute(f"select * from read_parquet('{path}')").fetchall():
             text = str(row).replace("Covid11", "").replace("Covid12", "")
             assert "Covid1" not in text, path
@@ -198,8 +228,9 @@ def test_the_certificate_names_nobody_and_what_was_done(lake: Path, tmp_path: Pa
     assert rows == [(text.splitlines()[-1].removeprefix("digest     "),)]
 
 
-def test_a_purged_lake_goes_on(bucket: Path, purged: Path, tmp_path: Path) -> None:
-    lake = copy_lake(purged, tmp_path / "lake")
+def test_a_purged_lake_goes_on(bucket: Path, purged: Purged, tmp_path: Path) -> None:
+    lake = copy_lake(purged.lake, tmp_path / "lake")
+    (lake / "backups.txt").unlink()
     with warehouse.open(lake) as wh:
         before = measure_status(wh.group("all"))
     done = warehouse.refresh(str(bucket), str(lake), full=True)
@@ -214,45 +245,35 @@ def test_a_purged_lake_goes_on(bucket: Path, purged: Path, tmp_path: Path) -> No
     assert purge_all(str(lake)).holds
 
 
-def test_the_register_and_messages_of_commits_no_longer_name_them(purged: Path) -> None:
-    with warehouse.open(purged) as wh:
+def test_the_register_and_messages_of_commits_no_longer_name_them(purged: Purged) -> None:
+    with warehouse.open(purged.lake) as wh:
         newest = store.list_snapshots(wh.con)[-1].number
         rows = wh.sql(f'select parameters, "sql" from ops.manifests at (version => {newest})').fetchall()
         assert rows == [('{"patient": "withdrawn"}', "select 'withdrawn'")]
         assert "notes of withdrawn" in [s.message for s in store.list_snapshots(wh.con)]
 
 
-def test_backups_are_brought_up_to_date(here: Chest, lake: Path, tmp_path: Path) -> None:
-    for name in ("known", "lost"):
-        assert here("backup", tmp_path / name, "--lake", lake).returncode == 0
-    shutil.rmtree(tmp_path / "lost")
-    done = purge_all(str(lake))
-    assert {Path(one["folder"]).name: one["renewed"] for one in done.document["backups"]} == {
-        "known": True,
-        "lost": False,
-    }
-    assert here("backup", tmp_path / "known", "--verify").returncode == 0
-    for path in (path for path in (tmp_path / "known").rglob("*") if path.is_file()):
+def test_backups_are_brought_up_to_date(here: Chest, purged: Purged) -> None:
+    found = {Path(one["folder"]).name: one["renewed"] for one in purged.done.document["backups"]}
+    assert {name: found[name] for name in ("known", "lost")} == {"known": True, "lost": False}
+    assert here("backup", purged.root / "known", "--verify").returncode == 0
+    for path in (path for path in (purged.root / "known").rglob("*") if path.is_file()):
         assert b"Covid10" not in path.read_bytes()
 
 
-def test_a_list_of_backups_that_names_other_folders_changes_nothing_there(lake: Path, tmp_path: Path) -> None:
+def test_a_list_of_backups_that_names_other_folders_changes_nothing_there(purged: Purged) -> None:
     """Whatever has a BACKUP.txt was taken for a backup of this lake, and lost what else was in its data."""
-    mine = {"notes/BACKUP.txt": "my own", "notes/data/thesis.txt": "years", "other/data/core/more.txt": "more"}
-    write_objects(tmp_path, mine)
-    (lake / "backups.txt").write_text(f"{tmp_path / 'notes'}\nother\n{tmp_path / 'other'}\n")
-    (lake / "folder.damaged").mkdir()  # nor is this a file that a repair has set aside
-    done = purge_all(str(lake))
-    assert {one["folder"]: one["renewed"] for one in done.document["backups"]} == {
-        str(tmp_path / "notes"): False,
-        str(tmp_path / "other"): False,
+    root = purged.root
+    assert {one["folder"]: one["renewed"] for one in purged.done.document["backups"]} == {
+        str(root / "known"): True,
+        str(root / "lost"): False,
+        str(root / "notes"): False,
+        str(root / "other"): False,
     }
-    folders = (tmp_path / "notes", tmp_path / "other")
-    found = {
-        path.relative_to(tmp_path).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()
-    }
-    assert found == set(mine)
-    assert (tmp_path / "notes/BACKUP.txt").read_text() == "my own"
+    folders = (root / "notes", root / "other")
+    found = {path.relative_to(root).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    assert found == set(OTHERS)
+    assert (root / "notes/BACKUP.txt").read_text() == "my own"
 
 
 def test_names_that_compression_puts_together_by_chance_are_no_finding(here: Chest, tmp_path: Path) -> None:
@@ -371,8 +392,11 @@ def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
     assert not any("'Covid1'" in row for rows in found.values() for row in rows)
 
 
-def test_what_lies_beside_the_catalogue_is_removed_or_found(lake: Path, tmp_path: Path) -> None:
+def test_what_lies_beside_the_catalogue_is_removed_or_found(
+    small: tuple[Path, dict[str, list[str]]], tmp_path: Path
+) -> None:
     """What a repair has set aside, what a killed writer left, and files that others put there."""
+    lake = copy_lake(small[0], tmp_path / "lake")
     shutil.copy(lake / "catalog.sqlite", lake / "catalog.sqlite.damaged")
     data = next(path for path in (lake / "data/raw/objects").rglob("*.parquet"))
     shutil.copy(data, data.with_name("old.parquet.damaged"))

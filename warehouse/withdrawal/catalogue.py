@@ -6,6 +6,7 @@ The lake must not be attached in this process, and the writer's lock must be hel
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -145,14 +146,21 @@ def swap_delete_file(catalogue: Catalogue, file: DeleteFile, done: Written | Non
 def renew_table_statistics(catalogue: Catalogue, table_id: int) -> None:
     """Compute the least and greatest values of a table again, for the columns that have them."""
     types = dict(catalogue.run("columns", {"table_id": table_id}))
-    for column_id, *old in catalogue.run("old_table_statistics", {"table_id": table_id}):
-        place = {"table_id": table_id, "column_id": column_id}
-        if types.get(column_id) == "boolean":
-            continue
-        kind = _TYPES.get(types.get(column_id, ""))
-        (new,) = catalogue.run("table_statistics", place, type=kind) if kind else [(None, None)]
-        if [*new] != old:
-            catalogue.run("renew_table_statistics", place | {"min_value": new[0], "max_value": new[1]})
+    old = {column: values for column, *values in catalogue.run("old_table_statistics", {"table_id": table_id})}
+    by_kind: dict[str | None, list[int]] = defaultdict(list)
+    for column_id in old:
+        if (name := types.get(column_id, "")) != "boolean":
+            by_kind[_TYPES.get(name)].append(column_id)
+    for kind, column_ids in by_kind.items():
+        new: dict[int, list[str | None]] = {}
+        if kind:
+            place = {"table_id": table_id, "column_ids": column_ids}
+            new = {column: values for column, *values in catalogue.run("table_statistics", place, type=kind)}
+        for column_id in column_ids:
+            least, greatest = new.get(column_id, [None, None])
+            if [least, greatest] != old[column_id]:
+                values = {"table_id": table_id, "column_id": column_id, "min_value": least, "max_value": greatest}
+                catalogue.run("renew_table_statistics", values)
 
 
 def redact_texts(catalogue: Catalogue, patterns: Patterns) -> int:
