@@ -66,7 +66,7 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
         counts = _compare_and_commit(run, allow_removals, full)
     # They can be large, and the next steps need the memory.
     for table in ("listing", "changes", "parsed", "skipped", "withheld"):
-        run.con.execute(f"drop table if exists {table}")
+        run.con.execute(f"drop table if exists temp.{table}")
     memory.release()
     return counts
 

@@ -18,6 +18,8 @@ from warehouse.version import __version__
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
+#: The schemas of a lake: that of its views, and those of its tables.
+SCHEMAS = ("main", "raw", "core", "ops", "access")
 #: The name under which DuckLake attaches the database of its catalogue.
 METADATA = f"__ducklake_metadata_{ALIAS}"
 #: Commits that publish nothing have one of these in their info: a manifest, an event of access, what was released, the

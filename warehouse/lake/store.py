@@ -26,6 +26,7 @@ from warehouse.lake.connection import (
     connect,
     ignore_statistics,
     prepare_encrypted,
+    search_lake_last,
     use_threads,
 )
 from warehouse.lake.location import CATALOGUE, Location
@@ -124,6 +125,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
             use_threads(con, location, settings, spare=1)
         secret.make_secret(con, location)
         try:
+            search_lake_last(con)
             yield con
             _record_files(con, location, settings)
         finally:
