@@ -75,6 +75,11 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
     return [Snapshot(number, when, message or "", parse_info(extra)) for number, when, message, extra in rows]
 
 
+def find_newest(con: duckdb.DuckDBPyConnection) -> int:
+    """The number of the newest snapshot, without those before it."""
+    return int(con.execute(f"select id from ducklake_current_snapshot('{ALIAS}')").fetchall()[0][0])
+
+
 def find_published(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:
     """Find a published snapshot of a lake's history, the newest by default; LakeError if there is none yet, UsageError
     if `wanted` was not published or is gone."""

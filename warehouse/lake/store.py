@@ -35,6 +35,7 @@ from warehouse.lake.snapshots import (
     ALIAS,
     Snapshot,
     find_catalogue,
+    find_newest,
     find_published,
     find_unpublished,
     has_newest_schema,
@@ -48,6 +49,7 @@ __all__ = [
     "Snapshot",
     "exists",
     "find_catalogue",
+    "find_newest",
     "find_published",
     "find_unpublished",
     "get_author",
@@ -123,9 +125,9 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         with explain_errors(location):
             _attach_to_write(con, location, settings, make, holder)
             use_threads(con, location, settings, spare=1)
+            search_lake_last(con)
         secret.make_secret(con, location)
         try:
-            search_lake_last(con)
             yield con
             _record_files(con, location, settings)
         finally:
