@@ -298,6 +298,13 @@ select
 from skipped
 where reason is not null;
 
+-- name: any_dcm
+-- Whether a .dcm was added, removed or replaced.
+select 1 from changes where old_kind = 'dcm'
+union all
+select 1 from parsed where kind = 'dcm'
+limit 1;
+
 -- name: any_image
 select 1 from core.images where source = $source limit 1;
 

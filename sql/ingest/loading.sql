@@ -101,7 +101,7 @@ select distinct on (key) * from ({{ pairing }});
 
 -- name: pending
 -- In patient order, which compresses and prunes well. Sorts and joins spill to disk if memory is short.
-create temp table pending as
+create or replace temp table pending as
 select
     row_number() over () as place,
     *
@@ -118,7 +118,7 @@ from (
 
 -- name: pending_alone
 -- The same for objects that have no .dcm.
-create temp table pending as
+create or replace temp table pending as
 select
     row_number() over () as place,
     *

@@ -183,7 +183,7 @@ def test_a_failed_transaction_leaves_no_trace_and_a_usable_connection(fresh: Pat
             store.transact(con, "half", work)
         assert store.list_snapshots(con) == before
         assert store.transact(con, "whole", lambda: 7, counted=3) == 7
-        con.execute("create table main.scratch (one int)")
+        con.execute("create table lake.main.scratch (one int)")
         assert store.list_snapshots(con)[-1].number > before[-1].number
 
 

@@ -143,7 +143,7 @@ def test_a_view_reads_no_variable_of_the_program(lake: Path) -> None:
 
 def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) -> None:
     with store.open_writer(parse_address(lake), Settings()) as con:
-        con.execute("create macro lower(text) as 'theirs'")
+        con.execute("create macro lake.main.lower(text) as 'theirs'")
     (lake / "catalog.read.sqlite").unlink(missing_ok=True)
     require_refusal(lake, here)
 

@@ -73,12 +73,14 @@ class Run:
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept open from one step to the next, until the run ends: workers."""
+    """What is kept from one step to the next, until the run ends: workers, and what was read of the lake."""
 
     workers: Workers | None = None
+    #: The layout that the lake remembers of the source, which nobody else changes meanwhile.
+    known_layout: Layout = field(default_factory=Layout)
 
     def close(self) -> None:
-        """Close it."""
+        """End the workers."""
         if self.workers:
             self.workers.close()
 
@@ -90,3 +92,8 @@ class BucketRun(Run):
     bucket: Bucket = field(kw_only=True)
     layout: Layout = field(default_factory=Layout, kw_only=True)
     kept: Kept = field(default_factory=Kept, kw_only=True)
+
+    @property
+    def is_new_layout(self) -> bool:
+        """Whether the lake remembers another layout of the source, or none."""
+        return self.kept.known_layout != self.layout

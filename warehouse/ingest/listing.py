@@ -66,7 +66,7 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
         counts = _compare_and_commit(run, allow_removals, full)
     # They can be large, and the next steps need the memory.
     for table in ("listing", "changes", "parsed", "skipped", "withheld"):
-        run.con.execute(f"drop table if exists {table}")
+        run.con.execute(f"drop table if exists temp.{table}")
     memory.release()
     return counts
 
@@ -74,7 +74,7 @@ def list_objects(run: BucketRun, allow_removals: bool = False, full: bool = Fals
 def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> ListingCounts:
     sql = sql_files.read_statements("ingest/listing.sql")
     source = run.source
-    is_new_layout = source_layouts.is_new(run)
+    is_new_layout = run.is_new_layout
     full = full or (is_new_layout and not run.layout.is_standard)  # every key is parsed again
     excluded = removal.read_excluded(run.con, run.place)
     ranges = key_ranges.find_ranges(run.con)
@@ -117,6 +117,7 @@ def _compare_and_commit(run: BucketRun, allow_removals: bool, full: bool) -> Lis
             **({"listed_at": int(run.bucket.listed_at.timestamp())} if run.bucket.listed_at else {}),
             **({"full": 1} if full and not run.scope.prefixes else {}),
         )
+        run.kept.known_layout = run.layout
     return counts
 
 
@@ -238,7 +239,7 @@ def _write(
 ) -> None:
     if left_out.is_new:
         removal.replace_withheld(run.con, run.source, left_out.found)
-    if source_layouts.is_new(run):
+    if run.is_new_layout:
         source_layouts.remember(run)
         header_sources.give_up_headers(run)
     if changed:
@@ -270,7 +271,7 @@ def _write_objects(run: BucketRun, counts: ListingCounts, changed: Sequence[KeyR
         run.con.execute(sql["reject_dates"])
         if not run.layout.is_standard:
             run.con.execute(sql_files.read_statements("ingest/layouts.sql")["reject_archives"])
-    if fetch_first(run.con.execute(sql["any_image"], source)):
+    if fetch_first(run.con.execute(sql["any_dcm"])) and fetch_first(run.con.execute(sql["any_image"], source)):
         _pair_again(run)
 
 

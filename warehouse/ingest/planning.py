@@ -113,7 +113,7 @@ def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[
     With its first and last of `patients`, headers are paired with their .dcm.
     """
     sql = sql_files.read_statements(_SQL)
-    run.con.execute("drop table if exists pending")  # that of the batch before would need its memory meanwhile
+    run.con.execute("drop table if exists temp.pending")  # that of the batch before would need its memory meanwhile
     # The plan needs its sort order; only the inserts of a writer do not.
     run.con.execute("set preserve_insertion_order = true")
     limit = {"limit": _ANY_SIZE if most_bytes else run.settings.max_object_mb * 1_000_000}
@@ -123,7 +123,7 @@ def _plan(run: Run, patients: list[str | None] | None, most_bytes: int) -> list[
         named = {"source": run.source, "first_patient": first, "last_patient": last}
         run.con.execute(sql_files.fill(sql["paired"], pairing=pairing), {**limit, **named})
         run.con.execute(sql["pending"], limit)
-        run.con.execute("drop table paired")
+        run.con.execute("drop table temp.paired")
     else:
         run.con.execute(sql["pending_alone"], limit)
     run.con.execute("set preserve_insertion_order = false")

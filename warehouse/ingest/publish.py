@@ -40,14 +40,15 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     RemovalsError or SourceError if too much could not be read (unless `allow_removals`), BlockedError if a blocking
     check has rows; readers then keep their snapshot, and the next refresh tries again.
     """
-    waiting = _find_waiting(run)
-    if withholding.remove_withdrawn(run, has_loaded=bool(waiting.counts["images"] or waiting.counts["clinical"])):
-        waiting = _find_waiting(run)
-    version = standing_list.find_version(history := store.list_snapshots(run.con))
+    waiting = _find_waiting(history := store.list_snapshots(run.con))
+    has_loaded = bool(waiting.counts["images"] or waiting.counts["clinical"])
+    if withholding.remove_withdrawn(run, has_loaded=has_loaded, history=history):
+        waiting = _find_waiting(history := store.list_snapshots(run.con))
+    version = standing_list.find_version(history)
     if not waiting.commits and (waiting.last < 0 or standing_list.is_applied(history, waiting.last)):
         return Published(waiting.last, is_new=False, counts=waiting.counts)
     if reclean(run):
-        waiting = _find_waiting(run)
+        waiting = _find_waiting(store.list_snapshots(run.con))
     run.progress("checking", 0, 0)
     if not allow_removals:
         readability.refuse_unread(run, waiting.last, run.settings.max_removals_percent)
@@ -57,7 +58,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     if files and files[0] >= _MERGE_FROM and len(waiting.commits) > 1:
         run.progress("merging small files", 0, 0)
         run.con.execute(sql["merge"])
-    number = store.list_snapshots(run.con)[-1].number + 1
+    number = store.find_newest(run.con) + 1
     values = {
         "refresh_id": run.refresh_id,
         "source": run.source,
@@ -75,7 +76,7 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
         published=True,
         **({"withheld": version} if version else {}),
     )
-    found = store.list_snapshots(run.con)[-1].number
+    found = store.find_newest(run.con)
     if found != number:
         raise LakeError(
             f"Snapshot {found} was published instead of {number}: another program writes to the lake. Run it again."
@@ -83,8 +84,8 @@ def publish(run: Run, allow_removals: bool = False) -> Published:
     return Published(number, is_new=True, counts=waiting.counts)
 
 
-def _find_waiting(run: Run) -> publish_gate.Waiting:
-    last, commits = store.find_unpublished(store.list_snapshots(run.con))
+def _find_waiting(history: list[store.Snapshot]) -> publish_gate.Waiting:
+    last, commits = store.find_unpublished(history)
     return publish_gate.Waiting(last, commits, _sum_counts(commits))
 
 

@@ -50,7 +50,7 @@ def reclean(run: Run) -> int:
     if total:
         with extraction.open_extractor() as extractor:
             run.commit("reclean", lambda: work(extractor), recleaned=total)
-    run.con.execute("drop table stale")
+    run.con.execute("drop table temp.stale")
     return total
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SQL = "ingest/layouts.sql"
 
 
-def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: str = "") -> Layout:
-    """Find the layout for a refresh: the remembered one if none is given.
+def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: str = "") -> tuple[Layout, Layout]:
+    """Find the layout for a refresh, the remembered one if none is given; and the remembered one.
 
     UsageError for another one than the lake remembers: each object would have another patient or group. Only standard
     and standard+dcm may follow each other, and any layout one that has fitted no key.
@@ -29,7 +29,7 @@ def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: s
     if not text:
         if group and group != known.group:
             raise UsageError("--group goes with --layout any or with a pattern. Give both.")
-        return known
+        return known, known
     given = parse_layout(text, group)
     is_bound = fetch_first(con.execute(sql_files.read_statements(_SQL)["keyed"], {"source": source}))
     if is_bound and known != given and not (known.is_standard and given.is_standard):
@@ -37,7 +37,7 @@ def find_layout(con: duckdb.DuckDBPyConnection, source: str, text: str, group: s
             f"The lake has {source} by the layout {known.describe()}, not {given.describe()}. Refresh it without "
             "--layout, or load it anew:  chest source remove SOURCE --allow-removals  and then refresh with the other."
         )
-    return given
+    return given, known
 
 
 def _recall_layout(con: duckdb.DuckDBPyConnection, source: str) -> Layout:
@@ -52,11 +52,6 @@ def check_patients(layout: Layout, patients: Sequence[str]) -> None:
             f"The keys of this source, laid out by {layout.describe()}, do not name patients: only the headers do. A "
             "refresh cannot be limited to patients. Limit it to keys with --prefix, or refresh all."
         )
-
-
-def is_new(run: BucketRun) -> bool:
-    """Whether the lake remembers another layout of the source than that of the run."""
-    return _recall_layout(run.con, run.source) != run.layout
 
 
 def remember(run: BucketRun) -> None:

@@ -11,6 +11,9 @@ from warehouse.ingest.context import BucketRun, Run
 from warehouse.withdrawal import removal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from warehouse.lake import store
     from warehouse.object_store.base import Skipped
     from warehouse.withdrawal.removal import Excluded, Withheld
 
@@ -29,16 +32,18 @@ class LeftOut:
     is_new: bool = False
 
 
-def remove_withdrawn(run: Run, *, has_loaded: bool = False) -> int:
+def remove_withdrawn(run: Run, *, has_loaded: bool = False, history: Sequence[store.Snapshot] = ()) -> int:
     """Remove the rows of patients who have withdrawn since the last refresh, of all sources; returns their objects.
 
     If the refresh `has_loaded` objects, those that name such a patient in their content are removed as well.
+    `history` is that of the lake, if it was just read.
     """
     return removal.remove_withdrawn(
         run.con,
         run.place,
         lambda work, version, n_objects: run.commit("withdrawn", work, withheld=version, withdrawn=n_objects),
         has_new=has_loaded,
+        history=history,
     )
 
 

@@ -17,7 +17,7 @@ from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
 from warehouse.lake import data_path, encryption, journals, stored_sql
 from warehouse.lake.location import CATALOGUE, READ_COPY, Location
-from warehouse.lake.snapshots import ALIAS
+from warehouse.lake.snapshots import ALIAS, SCHEMAS
 from warehouse.settings import Settings
 
 #: The secret with the login of a PostgreSQL catalogue. In an attach string it would appear in DuckDB's errors, and in
@@ -81,6 +81,17 @@ def use_threads(con: duckdb.DuckDBPyConnection, location: Location, settings: Se
     """
     if location.is_postgres or not stored_sql.may_lose_rows(con):
         con.execute(f"set threads = {settings.threads or max(1, (os.cpu_count() or 2) - spare)}")
+
+
+def search_lake_last(con: duckdb.DuckDBPyConnection) -> None:
+    """Have names without a schema looked up in DuckDB itself before the attached lake; for a writer, once the lake is
+    upgraded.
+
+    A statement that names a function would otherwise look for it in the lake first, and with it read the newest
+    snapshot from the catalogue, even if it concerns nothing but a temporary table or a setting. That was a third of
+    what a refresh of a few objects asked the catalogue. What is made in no schema is temporary, or an error.
+    """
+    con.execute(f"set search_path = '{','.join(('system.main', *(f'{ALIAS}.{name}' for name in SCHEMAS)))}'")
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:

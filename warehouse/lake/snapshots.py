@@ -18,6 +18,8 @@ from warehouse.version import __version__
 
 #: The name under which a lake is attached; views and macros refer to it.
 ALIAS = "lake"
+#: The schemas of a lake: that of its views, and those of its tables.
+SCHEMAS = ("main", "raw", "core", "ops", "access")
 #: The name under which DuckLake attaches the database of its catalogue.
 METADATA = f"__ducklake_metadata_{ALIAS}"
 #: Commits that publish nothing have one of these in their info: a manifest, an event of access, what was released, the
@@ -71,6 +73,11 @@ def list_snapshots(con: duckdb.DuckDBPyConnection) -> list[Snapshot]:
         f"from ducklake_snapshots('{ALIAS}') order by 1"
     ).fetchall()
     return [Snapshot(number, when, message or "", parse_info(extra)) for number, when, message, extra in rows]
+
+
+def find_newest(con: duckdb.DuckDBPyConnection) -> int:
+    """The number of the newest snapshot, without those before it."""
+    return int(con.execute(f"select id from ducklake_current_snapshot('{ALIAS}')").fetchall()[0][0])
 
 
 def find_published(history: list[Snapshot], wanted: int | None, location: Location) -> Snapshot:

@@ -27,6 +27,7 @@ from warehouse.lake.connection import (
     ignore_statistics,
     keep_joins_as_written,
     prepare_encrypted,
+    search_lake_last,
     use_threads,
 )
 from warehouse.lake.location import CATALOGUE, Location
@@ -35,6 +36,7 @@ from warehouse.lake.snapshots import (
     ALIAS,
     Snapshot,
     find_catalogue,
+    find_newest,
     find_published,
     find_unpublished,
     has_newest_schema,
@@ -48,6 +50,7 @@ __all__ = [
     "Snapshot",
     "exists",
     "find_catalogue",
+    "find_newest",
     "find_published",
     "find_unpublished",
     "get_author",
@@ -124,6 +127,7 @@ def open_writer(location: Location, settings: Settings, *, make: bool = True) ->
         with explain_errors(location):
             _attach_to_write(con, location, settings, make, holder)
             use_threads(con, location, settings, spare=1)
+            search_lake_last(con)
         secret.make_secret(con, location)
         try:
             yield con

@@ -6,7 +6,7 @@ Older snapshots keep the rows, which readers do not see, until maintenance expir
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,11 @@ class Excluded:
     version: int
 
 
-def read_excluded(con: duckdb.DuckDBPyConnection, place: Location) -> Excluded | None:
-    """Who is excluded now; None if there never was a list."""
-    version = standing_list.find_version(store.list_snapshots(con))
+def read_excluded(
+    con: duckdb.DuckDBPyConnection, place: Location, history: Sequence[store.Snapshot] = ()
+) -> Excluded | None:
+    """Who is excluded now; None if there never was a list. `history` is that of the lake, if it was just read."""
+    version = standing_list.find_version(history or store.list_snapshots(con))
     if not version:
         return None
     digests, checks = standing_list.list_excluded(con)
@@ -60,16 +62,17 @@ def remove_withdrawn(
     commit: Callable[[Callable[[], None], int, int], object],
     *,
     has_new: bool = False,
+    history: Sequence[store.Snapshot] = (),
 ) -> int:
     """Remove the rows of excluded patients by one commit, if there are any; returns how many objects were theirs.
 
     `commit` gets the work, the version of the list and the number of objects. Without `has_new`, nothing is searched
-    if the rows were removed before and the list has not changed since.
+    if the rows were removed before and the list has not changed since. `history` as in `read_excluded`.
     """
-    history = store.list_snapshots(con)
+    history = history or store.list_snapshots(con)
     if not has_new and standing_list.is_applied(history, history[-1].number):
         return 0
-    if not (excluded := read_excluded(con, place)):
+    if not (excluded := read_excluded(con, place, history)):
         return 0
     names = excluded.key.find_patients(matching.list_names(con), excluded.digests)
     if not names:

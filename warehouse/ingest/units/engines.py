@@ -41,13 +41,11 @@ def count_workers(run: BucketRun, n_objects: int) -> int:
     """
     if run.settings.engine:
         return (run.settings.workers or MOST_UNITS) if n_objects > run.settings.unit_objects else 0
-    if encryption.is_encrypted(run.con) or run.settings.workers == 1:
-        return 0
-    if run.settings.workers:
-        return run.settings.workers
-    room = machine_memory.total_mb() // 2 // WORKER_MB
-    count = min(os.cpu_count() or 1, n_objects // OBJECTS_A_WORKER, room)
-    return count if count > 1 else 0
+    count = run.settings.workers
+    if not count:
+        room = machine_memory.total_mb() // 2 // WORKER_MB
+        count = min(os.cpu_count() or 1, n_objects // OBJECTS_A_WORKER, room)
+    return count if count > 1 and not encryption.is_encrypted(run.con) else 0
 
 
 @contextlib.contextmanager
