@@ -88,7 +88,9 @@ def open_run(
     _require_apart(bucket, place)
     with store.open_writer(place, settings) as con, contextlib.closing(Kept()) as kept:
         sources.admit_source(con, bucket.source, add_source=add_source)
-        layout, kept.known_layout = source_layouts.find_layout(con, bucket.source, settings.layout, settings.layout_group)
+        layout, kept.known_layout = source_layouts.find_layout(
+            con, bucket.source, settings.layout, settings.layout_group
+        )
         source_layouts.check_patients(layout, patients)
         run = BucketRun(
             con,
