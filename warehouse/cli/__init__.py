@@ -10,7 +10,8 @@ import os
 import sys
 import traceback
 
-from warehouse.cli import hidden_pandas, interruption
+from warehouse.cli import interruption
+from warehouse.engine import hidden_pandas
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warehouse.cli import hidden_pandas, interruption, options
+from warehouse.cli import interruption, options
 from warehouse.cli.output import Format, format_count, print_line, print_note, write_json
+from warehouse.engine import hidden_pandas
 
 if TYPE_CHECKING:
     from warehouse.ingest import RefreshResult

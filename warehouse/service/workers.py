@@ -107,13 +107,14 @@ def _start(lake: str, settings: Settings) -> None:
     """Prepare a worker: it ignores Ctrl-C, which is the server's, and its process may be ended."""
     import signal
 
-    from warehouse.engine import limits
+    from warehouse.engine import hidden_pandas, limits
     from warehouse.engine.parentage import end_with_parent
 
     end_with_parent()
     warnings.filterwarnings("ignore", category=UncoveredWarning)  # nobody reads the worker's stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.claim_process()
+    hidden_pandas.hide_pandas()
     with contextlib.suppress(OSError):  # only on Linux: when memory runs out, it ends a worker, and never the server
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     global _opening  # noqa: PLW0603 - what a worker keeps from one question to the next

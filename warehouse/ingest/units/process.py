@@ -17,12 +17,14 @@ READY = "ready"
 
 def main() -> None:
     """Load the batches that come over the connection, and send back the receipts or the error of each."""
+    from warehouse.engine.hidden_pandas import hide_pandas
     from warehouse.engine.parentage import request_death_signal
     from warehouse.filesystem import permissions
     from warehouse.ingest import memory
     from warehouse.ingest.units.working import Worker
 
     request_death_signal()
+    hide_pandas()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     memory.bound_memory()
     with Connection(int(sys.argv[1])) as driver, permissions.tighten_umask():

@@ -1,7 +1,7 @@
-"""Hides pandas from the libraries that a command uses, except from those that need it.
+"""Hides pandas from the libraries that a command or a worker process uses, except from those that need it.
 
 Where it is installed, DuckDB and pyarrow import it as soon as a value is bound, to check for pandas types: a third of a
-second and 40 MB for something that no command but one uses.
+second and 40 MB for something that no command but one uses. In a process of somebody else it stays as it is.
 """
 
 from __future__ import annotations
