@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from warehouse.disclosure_control import format_rounded
 from warehouse.quality_report import bar_charts, heat_maps
 from warehouse.quality_report.model import STATUSES, Figures, Filled, Repairs, order_by_name
+
+if TYPE_CHECKING:
+    import jinja2
 
 _HERE = Path(__file__).parent
 
@@ -24,18 +29,8 @@ class Grid:
 
 def render_page(figures: Figures) -> str:
     """Render the page as one HTML text that loads and runs nothing. The template escapes all data."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = _format_count
-    environment.filters["named"] = lambda count: format_rounded(count, figures.base)
     dates, units = ([rule.rule for rule in figures.rules if about in rule.rule] for about in ("date", "unit"))
     drawn = {
         "studies": bar_charts.draw_studies(figures.studies, figures.modalities, figures.base),
@@ -43,7 +38,7 @@ def render_page(figures: Figures) -> str:
         "completeness": heat_maps.draw_completeness(figures.completeness),
         "repairs": heat_maps.draw_repairs(figures.repairs, dates, units, figures.base),
     }
-    return environment.get_template("page.html").render(
+    return _load_template().render(
         css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704, our own file
         charts={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704, vl-convert escapes its content
         figures=figures,
@@ -55,6 +50,27 @@ def render_page(figures: Figures) -> str:
         failed=[checked for checked in figures.checks if checked.is_failed],
         warned=[checked for checked in figures.checks if checked.has_rows and not checked.is_failed],
     )
+
+
+@cache
+def _load_template() -> jinja2.Template:
+    """The page's template, compiled once: that takes longer than rendering it."""
+    import jinja2
+
+    @jinja2.pass_context
+    def name_count(context: jinja2.runtime.Context, count: int) -> str:
+        return format_rounded(count, context["figures"].base)
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = _format_count
+    environment.filters["named"] = name_count
+    return environment.get_template("page.html")
 
 
 def _format_count(count: int) -> str:
