@@ -110,8 +110,8 @@ def _put_back(con: duckdb.DuckDBPyConnection, place: Location, paths: list[str],
         rows = con.execute(_render_unlisted(paths)).fetchall()
     except duckdb.Error:
         raise LakeError(
-            f"{len(paths):,} files of the standing list ({paths[0]}) are of after the backup and cannot be read, so who "
-            "withdrew since is not known. Name a newer backup; or stop all readers, repair with --accept-loss, and "
+            f"{len(paths):,} files of the standing list ({paths[0]}) are of after the backup and cannot be read, so "
+            "who withdrew since is not known. Name a newer backup; or stop all readers, repair with --accept-loss, and "
             "withdraw those again before anybody reads:  chest withdraw"
         ) from None
     excluded, checks = standing_list.list_excluded(con)

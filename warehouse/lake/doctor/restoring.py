@@ -95,7 +95,7 @@ def restore_catalogue(
 
 
 def _is_there(location: Location, path: str, size: int, digest: str | None) -> bool:
-    """Whether a file of the lake has this size; one of the standing list, this digest too, because it is read at once."""
+    """Whether a file of the lake has this size; one of the standing list this digest too, since it is read at once."""
     root = Path(location.data_path)
     if below.find_size(root / path) != size:
         return False
