@@ -495,6 +495,9 @@ def test_who_has_withdrawn_is_recognised_and_not_released(
         warehouse.refresh(bucket, airlock.lake, add_source=True)
         code, _, error = airlock.request(rows, reason="Covid1 alone")
         assert (code, "names a patient" in error) == (2, True), more
+        for step in (("access", "enforce", "on"), ("withdraw", "Covid2")):  # what else the log keeps for good
+            done = here(*step, "--reason", "as for Covid1", "--lake", airlock.lake)
+            assert (done.returncode, "names a patient" in done.stderr, "Covid1" in done.stderr) == (2, True, False)
         assert airlock.request(rows)[0] == 0
         findings = airlock.events()[-1].body["findings"]
         assert [f["grade"] for f in findings if f["check"] == "rows of patients"] == ["problem"], more

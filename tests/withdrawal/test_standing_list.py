@@ -380,6 +380,39 @@ def test_who_withdrew_after_a_backup_stays_on_the_list_when_the_catalogue_is_res
     assert repairing.put_back(location.parse_address(str(lake)), Settings()) == 0
 
 
+def test_nobody_reads_a_restored_lake_without_those_who_withdrew_since_whatever_else_is_damaged(
+    here: Chest, lake: Path, tmp_path: Path
+) -> None:
+    assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
+    withdraw(lake, "P2")
+    (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    record = min((lake / "data" / "ops" / "refreshes").rglob("*.parquet"))
+    for copy in (lake, tmp_path / "backup"):  # a file that the backup has not whole either
+        path = copy / record.relative_to(lake)
+        path.write_bytes(bytes(path.stat().st_size))
+    done = here("doctor", "--repair", "--from-backup", tmp_path / "backup", "--lake", lake)
+    assert "The catalogue was restored from" in done.stdout
+    assert "On the standing list again: 1 patient" in done.stderr
+    with warehouse.open(lake) as wh:
+        assert "P2" not in {row[0] for row in wh.sql("select patient_id from images").fetchall()}
+
+
+def test_no_catalogue_is_restored_if_it_is_not_known_who_withdrew_since(
+    here: Chest, lake: Path, tmp_path: Path
+) -> None:
+    assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
+    withdraw(lake, "P2")
+    (lake / "catalog.sqlite").write_bytes(b"SQLite format 3\0" + bytes(4096))
+    for path in (lake / "data" / "access" / "withdrawals").rglob("*.parquet"):
+        path.write_bytes(b"cut")
+    done = here("doctor", "--repair", "--from-backup", tmp_path / "backup", "--lake", lake)
+    assert done.returncode == 2
+    assert "who withdrew since is not known" in done.stderr.replace("\n", " ")
+    assert here("sql", "select * from patients", "--lake", lake).returncode == 2
+    done = here("doctor", "--repair", "--accept-loss", "--from-backup", tmp_path / "backup", "--lake", lake)
+    assert "The catalogue was restored from" in done.stdout
+
+
 def test_a_repair_that_ended_before_the_list_was_put_back_is_taken_up_by_the_next(
     here: Chest, bucket: str, lake: Path, tmp_path: Path
 ) -> None:

@@ -98,7 +98,7 @@ def audit_releases(
         events = read_rows(con)
         manifests = fetch_dicts(con.execute(sql["manifests"])) if "ops.manifests" in there else []
         if is_enforced(events):
-            manifests = [row | mask_names(con, {"cohort": row["cohort"]}) for row in manifests]
+            manifests = [row | mask_names(con, place, {"cohort": row["cohort"]}) for row in manifests]
         sets = _find_sets(con, place, patient) if patient and "access.releases" in there else set()
     if agreement and all(event.about != agreement for event in events):
         find_application(events, agreement)

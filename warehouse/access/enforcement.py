@@ -149,7 +149,7 @@ def log_release(
     from warehouse.access import memory
     from warehouse.access.naming import mask_names
 
-    known = mask_names(con, {name: value for name, value in facts.items() if value is not None})
+    known = mask_names(con, place, {name: value for name, value in facts.items() if value is not None})
     body: dict[str, Any] = {"what": what, **known}
     if patients is not None:
         ids = sorted({*patients})

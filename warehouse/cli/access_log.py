@@ -109,7 +109,7 @@ def enforce(
     if switch:
         interruption.mark_writing()
         new = switch_enforcement(switch == "on", by, reason)
-        (made,) = log.append(place, settings, new, also=lambda con: refuse_names(con, [by, reason]))
+        (made,) = log.append(place, settings, new, also=lambda con: refuse_names(con, place, [by, reason]))
         print_note(f"Logged as event {made.number}: {made.hash}")
     state = "on" if is_enforced(log.read_events(place, settings)) else "off"
     print_line(f"Enforcement of agreements is {state}.")

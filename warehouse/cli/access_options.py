@@ -102,7 +102,7 @@ def take_step(
         return new
 
     def refuse(con: duckdb.DuckDBPyConnection) -> None:
-        refuse_names(con, [text for one in new for text in (one.actor, log.render_canonical(one.body))])
+        refuse_names(con, place, [text for one in new for text in (one.actor, log.render_canonical(one.body))])
 
     made = log.append_decided(place, settings, take, also=refuse)
     events += made

@@ -63,6 +63,11 @@ def compute_digest(secret: bytes, text: str) -> str:
     return f"hmac-sha256:{hmac.digest(secret, text.encode(), 'sha256').hex()}"
 
 
+def compute_patient_digest(secret: bytes, patient: str) -> str:
+    """Compute the digest by which the standing list of withdrawn patients has a pseudonym."""
+    return compute_digest(secret, f"patient {patient}")
+
+
 def compute_keyed_digest(con: duckdb.DuckDBPyConnection, location: Location, text: str) -> str | None:
     """Compute the same with the lake's secret; None if there is none to read."""
     secret = read_secret(con, location)

@@ -185,7 +185,7 @@ def find_used_by(lake_address: str, wanted: str = "", settings: Settings | None 
             models[row["manifest"]].append(row["name"])
         rows = fetch_dicts(con.execute(_read("holding"), {"digests": digests}))
         if is_enforced(events):
-            rows = [row | mask_names(con, {"cohort": row["cohort"]}) for row in rows]
+            rows = [row | mask_names(con, place, {"cohort": row["cohort"]}) for row in rows]
     holdings = [
         Holding(**row, agreements=tuple(agreements[row["digest"]]), models=tuple(models[row["digest"]]))
         for row in rows

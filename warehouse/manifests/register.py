@@ -178,7 +178,7 @@ def hide_texts(lake_address: str, entries: list[dict[str, Any]], settings: Setti
     with contextlib.closing(connection.connect(settings, place)) as con:
         connection.attach(con, place, "read_only")
         for entry in entries:
-            entry |= {**dict.fromkeys(_OF_AUTHOR), **mask_names(con, {"cohort": entry["cohort"]})}
+            entry |= {**dict.fromkeys(_OF_AUTHOR), **mask_names(con, place, {"cohort": entry["cohort"]})}
 
 
 def find_state(entry: dict[str, Any], newest: Session, *, is_shown: bool = True) -> str:

@@ -160,7 +160,7 @@ def _apply(place: Location, settings: Settings, patients: Sequence[str], plan: P
         changes = plan(entries, set(given))
         texts = {text for change in changes for text in (change.reason, change.allowed_by)}
         refuse_placeholders("The reason", *texts)
-        refuse_names(con, texts)
+        refuse_names(con, place, texts)
         drop_read_copy(place)  # readers see the change from its commit on
         version = commit_changes(con, key, changes) if changes else _find_newest(con)
         there = key.find_patients(matching.list_names(con), set(given))

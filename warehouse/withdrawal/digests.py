@@ -26,7 +26,7 @@ class Key:
 
     def digest_patient(self, patient: str) -> str:
         """The keyed digest of a pseudonym."""
-        return secret.compute_digest(self.secret, f"patient {patient}")
+        return secret.compute_patient_digest(self.secret, patient)
 
     def digest_object(self, source: str, key: str) -> str:
         """The keyed digest of an object's source and key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +43,15 @@ def repair(
     accept_loss: bool = False,
     settings: Settings | None = None,
     progress: Progress = ignore_progress,
+    prepare: Callable[[Location], object] | None = None,
 ) -> Repaired:
     """Repair a lake as far as that is safe, under the writer's lock.
 
     From a backup, lost files are put back byte for byte, and a damaged catalogue is replaced. Other lost files leave
     the newest state, so that the next refresh loads their rows from the bucket; those of tables that no bucket has
     (such as ops.manifests) only with `accept_loss`. What older snapshots had of them stays lost, and reading it is an
-    error. Orphans, but for those of the standing list, and leftovers are removed. LakeBusyError while a refresh runs,
+    error. `prepare` gets the lake with the catalogue of the backup before anybody else can open it. Orphans, but for
+    those of the standing list, and leftovers are removed. LakeBusyError while a refresh runs,
     LakeError if there is no lake, UsageError if `from_backup` is no backup.
     """
     settings = settings or load_settings()
@@ -63,7 +65,7 @@ def repair(
         before = report = examine_place(place, settings, progress, is_locked=True)
         is_restored = False
         if backup and any(found.kind is Kind.CATALOGUE for found in report.findings):
-            content = restoring.restore_catalogue(place, backup)
+            content = restoring.restore_catalogue(place, backup, prepare=prepare)
             done.append(f"The catalogue was restored from {backup}, up to snapshot {content.newest}.")
             is_restored = True
             report = examine_place(place, settings, progress, is_locked=True)

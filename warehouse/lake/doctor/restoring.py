@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from warehouse.errors import LakeError, UsageError
@@ -16,12 +17,13 @@ from warehouse.lake.backup.contents import (
     MARK,
     SUMS,
     Content,
+    compute_digest,
     copy_file,
     is_own_path,
     read_checksums,
     read_contents,
 )
-from warehouse.lake.doctor.findings import ASIDE, Finding
+from warehouse.lake.doctor.findings import ASIDE, STANDING_LIST, Finding
 from warehouse.lake.location import CATALOGUE, Location
 
 
@@ -60,11 +62,15 @@ def _copy(location: Location, backup: Path, path: str, size: int, digest: str) -
     return bool(copy_file(backup, DATA + path, root / path, size, digest))
 
 
-def restore_catalogue(location: Location, backup: Path) -> Content:
+def restore_catalogue(
+    location: Location, backup: Path, *, prepare: Callable[[Location], object] | None = None
+) -> Content:
     """Replace a damaged catalogue by that of a backup, and put back the files that only the backup has.
 
-    Returns what the catalogue lists. The damaged one is kept beside it. LakeError if the backup is of another lake, or
-    damaged itself, or if the data of the lake may be elsewhere by a link.
+    Returns what the catalogue lists. The damaged one is kept beside it. `prepare` gets the lake with the backup's
+    catalogue while nobody else can open it, to commit what readers must not be without; if it fails, nothing is
+    replaced. LakeError if the backup is of another lake, or damaged itself, or if the data of the lake may be elsewhere
+    by a link.
     """
     if location.folder is None:
         raise UsageError(f"{location.name}: the catalogue is in PostgreSQL. Restore it with pg_restore.")
@@ -76,13 +82,24 @@ def restore_catalogue(location: Location, backup: Path) -> Content:
         _require_same_lake(location, content, backup)
         known = read_checksums(backup)
         for path, size in content.files.items():
-            if below.find_size(Path(location.data_path) / path) != size:
+            if not _is_there(location, path, size, known.get(DATA + path)):
                 _copy_whole(location, backup, path, size, known.get(DATA + path))
+        if prepare:
+            prepare(replace(location, folder=part))
+            content = read_contents(part / CATALOGUE)
         _keep_damaged(location.catalogue)
         files.place_file(part / CATALOGUE, location.catalogue)
     files.make_folder(location.data_path)
     data_path.write_mark_of_folder(location.data_path, content.identity, content.newest)  # it may name a newer snapshot
     return content
+
+
+def _is_there(location: Location, path: str, size: int, digest: str | None) -> bool:
+    """Whether a file of the lake has this size; one of the standing list this digest too, since it is read at once."""
+    root = Path(location.data_path)
+    if below.find_size(root / path) != size:
+        return False
+    return not (digest and path.startswith(STANDING_LIST)) or compute_digest(root, path) == digest
 
 
 def _copy_whole(location: Location, backup: Path, path: str, size: int, digest: str | None) -> None:
