@@ -41,7 +41,19 @@ SESSIONS = {
 }
 #: and what shows nothing of a patient. `con` is the connection itself, which is the user's own.
 SILENT = {
-    *("cite", "close", "con", "cover", "day", "explain_lacks", "group_name", "has", "is_history_hidden", "limited"),
+    *(
+        "cite",
+        "close",
+        "con",
+        "cover",
+        "day",
+        "explain_lacks",
+        "group_name",
+        "has",
+        "has_joins_as_written",
+        "is_history_hidden",
+    ),
+    *("is_unpublished", "limited"),
     *(
         "location",
         "log_release",

@@ -108,7 +108,7 @@ def test_there_is_no_log_without_a_lake(tmp_path: Path) -> None:
 
 def test_a_lake_of_before_the_log_gets_it(place: Location) -> None:
     with store.open_writer(place, Settings()) as con:
-        con.execute("drop schema access cascade; drop table ops.files")
+        con.execute("drop schema lake.access cascade; drop table ops.files")
         con.execute("delete from ops.migrations where number >= 5")
     assert log.read_events(place, Settings()) == []
     assert append(place, log.NewEvent(vocabulary.SUBMITTED, ID))[0].number == 1

@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[tuple[str, str]]] = {
     "A number of the catalogue, or positions of rows": {
         ("warehouse.withdrawal.hiding", "str"),
         ("warehouse.withdrawal.removal", "str"),
+        ("warehouse.access.naming", "str"),
         ("warehouse.withdrawal.rewriting", "str"),
         ("warehouse.withdrawal.rewriting", "file.row_id_start"),
         ("warehouse.withdrawal.standing_list", "str"),
