@@ -6,8 +6,9 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 PORT := 3000
 IMAGES := 8000000
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo dev test torture check lint fix docs bench performance large lock clean
+.PHONY: help setup demo dev test slow torture check lint fix docs bench performance large lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -34,8 +35,11 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 		CHEST_MANIFESTS="$${CHEST_MANIFESTS:-$(DEMO)/manifests}" \
 		exec $(BIN)/python -m pipelines.dev -m pipelines.definitions -p $(PORT) --log-level warning
 
-test: $(STAMP)  ## the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## the tests, but for those marked slow
+	$(PYTEST) -m "not slow"
+
+slow: $(STAMP)  ## the tests that `make test` leaves out (most of an hour)
+	$(PYTEST) -m slow
 
 # FLAGS="--only damage --seed 7 --tries 1" repeats one try.
 torture: $(STAMP)  ## kill, starve and damage: a hundred kills, a lying bucket, full disks (about an hour)

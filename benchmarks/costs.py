@@ -15,10 +15,10 @@ _PRICES = Path(__file__).with_name("s3_prices.csv")
 _LARGE = 100_000_000
 #: The sizes whose requests are priced.
 _PRICED = (1_000_000, 10_000_000, _LARGE, 1_500_000_000)
-#: A night's work: objects (30 million examinations), hours, cores of a machine.
+#: Objects (30 million examinations), hours of a night, cores of a machine.
 _OBJECTS, _HOURS, _CORES = 1_500_000_000, 8, 16
-#: Objects of a unit.
-_UNIT = 8_192
+#: Objects of a unit and of a plan.
+_UNIT, _PLAN = 8_192, 200_000
 _NONE = "Not measured yet."
 
 
@@ -76,19 +76,19 @@ def render_extrapolation(part: Part) -> str:
 
 
 def render_night(growth: Part, workers: Part, driver: Part) -> str:
-    """On paper: 1.5 billion objects in a night, as a part of docs/scale.md."""
+    """On paper: 1.5 billion objects, as a part of docs/scale.md."""
     first = build_curve(growth, "CPU seconds", store="http", refresh="first")
     fetched = build_curve(growth, "GET requests", store="http", refresh="first")
-    again = build_curve(growth, "seconds", store="process", refresh="nothing new")
+    listed, planned = build_curve(driver, "listing and comparing"), build_curve(driver, "planning")
     requests = count_requests(growth, "first", _OBJECTS)
     slopes = {row.at["engine"]: row.median for row in workers.rows if row.name == "driver's own CPU a unit"}
-    if not (first.points and again.points and requests and slopes):
+    if not (first.points and listed.points and planned.points and requests and slopes):
         return f"{_NONE}\n"
-    per_object, listing = first.step / fetched.step, again.step
-    units = requests["GET"] / _UNIT
-    left = _HOURS * 3600 - listing * _OBJECTS
-    cores = requests["GET"] * per_object / left
-    is_in_time = left > 0
+    per_object, units = first.step / fetched.step, requests["GET"] / _UNIT
+    listing, planning = (curve.points[-1][1] * _OBJECTS / curve.points[-1][0] for curve in (listed, planned))
+    fed = _PLAN // _UNIT
+    loading = requests["GET"] * per_object / fed
+    hours = (listing + planning + loading) / 3600
     table = [
         ("quantity", "how", "value"),
         ("objects, N", "given: 30 million examinations", f"{_OBJECTS:,}"),
@@ -99,52 +99,35 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
             f"{per_object * 1e6:,.0f} µs",
         ),
         ("units, U", f"G / {_UNIT:,}", f"{units:,.0f}"),
-        (
-            "listing and comparing, t",
-            f"refreshes with nothing new: the difference of seconds, by that of objects, {_name_sizes(again)}",
-            f"{listing * _OBJECTS / 3600:.1f} h",
-        ),
-        (
-            f"cores for loading in what is left of {_HOURS} hours",
-            f"G c / ({_HOURS} h - t)",
-            f"{cores:,.0f}" if is_in_time else "none: listing takes longer",
-        ),
-        (
-            f"machines of {_CORES} cores",
-            f"the same / {_CORES}",
-            f"{max(1, -(-cores // _CORES)):,.0f}" if is_in_time else "",
-        ),
+        ("listing and comparing, t", _name_driver(listed), f"{listing / 3600:.1f} h"),
+        ("planning, p", _name_driver(planned), f"{planning / 3600:.1f} h"),
+        ("cores that are fed at a time, n", f"units of a plan: {_PLAN:,} / {_UNIT:,}", f"{fed}"),
+        ("loading by n cores, l", "G c / n", f"{loading / 3600:.1f} h"),
+        ("in all", "t + p + l, which take turns", f"{hours:.0f} h"),
+        (f"nights of {_HOURS} hours", f"the same / {_HOURS} h", f"{-(-hours // _HOURS):.0f}"),
+        (f"machines of {_CORES} cores", f"n / {_CORES}", f"{-(-fed // _CORES)}"),
     ]
     for engine, slope in slopes.items():
         table += _list_driver(engine, slope, per_object, units)
     prices = "list prices of S3 ([table](performance.md#growth))"
     table.append(("dollars for requests", prices, f"{price(requests):,.0f}"))
-    return f"{tables.render_table(table)}\n\n{_describe_planning(driver)}\n"
+    return f"{tables.render_table(table)}\n"
 
 
 def _name_sizes(curve: Curve) -> str:
     return " and ".join(f"{size:,}" for size, _ in curve.points[-2:])
 
 
+def _name_driver(curve: Curve) -> str:
+    """Where a duration of the driver follows from: it works by ranges of ten million keys, so in proportion."""
+    size, seconds = curve.points[-1]
+    return f"the driver alone: {tables.format_number(seconds)} s for {size:,} objects, in proportion"
+
+
 def _list_driver(engine: str, slope: float, per_object: float, units: float) -> list[tuple[str, str, str]]:
-    """The driver's own CPU for units, and the cores that it feeds."""
+    """The driver's own CPU for units, and the cores that it would feed if there were units enough."""
     return [
         (f"driver's own CPU a unit, d, {engine}", "slope over the number of units", f"{slope:.3f} s"),
-        (f"driver's CPU for all units, {engine}", "U d", f"{units * slope / 3600:.1f} h"),
-        (f"cores that one driver feeds, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / slope:,.0f}"),
+        (f"driver's CPU for all units, {engine}, within l", "U d", f"{units * slope / 3600:.1f} h"),
+        (f"cores that one driver can feed, {engine}", f"{_UNIT:,} c / d", f"{_UNIT * per_object / slope:,.0f}"),
     ]
-
-
-def _describe_planning(driver: Part) -> str:
-    """What planning adds to the hours of the driver."""
-    row = find_largest(driver, "planning")
-    if row is None:
-        return "Planning is not in this: it was not measured yet."
-    curve = build_curve(driver, "planning")
-    hours = curve.extrapolate(_OBJECTS) / 3600
-    grows = f"with the exponent {curve.last_exponent:.2f}" if curve.last_exponent else "at least in proportion"
-    least = "" if curve.last_exponent else "at least "
-    return (
-        f"Planning is not in this. It took {tables.format_number(row.median)} s of the driver for "
-        f"{row.at['objects']:,} objects and grows {grows}:\n{least}{hours:,.0f} hours for {_OBJECTS:,} objects."
-    )

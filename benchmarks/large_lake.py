@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -182,7 +183,7 @@ def list_questions(folder: Path, large: Path) -> dict[str, tuple[str, ...]]:
         asked[name] = ("cohort", "run", name, *values, "-o", answer)
     return asked | {
         "manifest of a million objects": ("manifest", "export", _MILLION, "-o", f"{manifest}-million"),
-        "manifest": ("manifest", "export", "covid_risk", "-o", manifest),
+        "manifest of covid_risk": ("manifest", "export", "covid_risk", "-o", manifest),
         "reproduce": ("manifest", "reproduce", manifest),
         "verify": ("manifest", "verify", manifest, "-q", "--source", str(folder / "bucket")),
         "manifest of all": ("manifest", "export", _ALL_IMAGES, "-o", f"{manifest}-all"),
@@ -238,9 +239,10 @@ def _watch_size(folder: Path) -> Iterator[list[int]]:
 
 def _measure_size(path: Path) -> int:
     try:
-        return path.stat().st_blocks * 512
+        found = path.stat()
     except FileNotFoundError:  # gone since it was listed
         return 0
+    return 0 if stat.S_ISDIR(found.st_mode) else found.st_blocks * 512
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import string
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.results import Part, Row
@@ -55,6 +56,7 @@ def format_target(row: Row) -> str:
 def render_rows(part: Part, rows: Sequence[Row]) -> str:
     """Rows with their baselines, and the runs that they are from."""
     table = [("what", "measured", "baseline", "ratio", "aim", "runs", "when")]
+    machines = _name_machines(part, rows)
     for row in rows:
         at = "".join(
             f", {value:,} {name}" if isinstance(value, int) else f", {value}" for name, value in row.at.items()
@@ -64,8 +66,8 @@ def render_rows(part: Part, rows: Sequence[Row]) -> str:
         if row.baseline_median is not None:
             baseline = f"{format_values(row.baseline_values, row.baseline_median, row.unit)}: {row.baseline}"
         cells = (format_values(row.values, row.median, row.unit), baseline, format_ratio(row.ratio), format_target(row))
-        table.append((f"{row.name}{at}{note}", *cells, _count_runs(part, row), format_run(part, row.run)))
-    return f"{render_table(table)}\n\n{describe_runs(part, [row.run for row in rows])}"
+        table.append((f"{row.name}{at}{note}", *cells, _count_runs(part, row), _format_run(part, row, machines)))
+    return f"{render_table(table)}\n\n{_describe_machines(machines)}"
 
 
 def render_pivot(part: Part, dimensions: Sequence[str], measures: Sequence[str], rows: Sequence[Row]) -> str:
@@ -73,6 +75,7 @@ def render_pivot(part: Part, dimensions: Sequence[str], measures: Sequence[str],
     units = {row.name: row.unit for row in rows}
     heads = [f"{name}, {units[name]}" if units.get(name) not in ("", "s", None) else name for name in measures]
     table = [(*dimensions, *heads, "runs", "when")]
+    machines = _name_machines(part, rows)
     places = list(dict.fromkeys(tuple(row.at[name] for name in dimensions) for row in rows))
     for place in places:
         here = {row.name: row for row in rows if tuple(row.at[name] for name in dimensions) == place}
@@ -80,14 +83,8 @@ def render_pivot(part: Part, dimensions: Sequence[str], measures: Sequence[str],
         first = next(iter(here.values()))
         shown = [f"{value:,}" if isinstance(value, int) else value for value in place]
         shown[0] += "".join(f" ({row.note})" for row in here.values() if row.note)
-        table.append((*shown, *cells, _count_runs(part, first), format_run(part, first.run)))
-    return f"{render_table(table)}\n\n{describe_runs(part, [row.run for row in rows])}"
-
-
-def format_run(part: Part, run: str) -> str:
-    """When a run was, and the load of the machine."""
-    facts = part.runs[run]
-    return f"{run[:10]}, load {facts['load']:g}" if "load" in facts else run
+        table.append((*shown, *cells, _count_runs(part, first), _format_run(part, first, machines)))
+    return f"{render_table(table)}\n\n{_describe_machines(machines)}"
 
 
 def _count_runs(part: Part, row: Row) -> str:
@@ -95,21 +92,40 @@ def _count_runs(part: Part, row: Row) -> str:
     return str(len(row.values)) if "cores" in part.runs[row.run] else ""
 
 
-def describe_runs(part: Part, runs: Sequence[str]) -> str:
-    """Where the values of a table are from: machines and versions, or what is known of earlier ones."""
-    return "\n".join(dict.fromkeys(_describe(part, runs)))
+def _format_run(part: Part, row: Row, machines: dict[str, str]) -> str:
+    """When a run was, on which machine of a table, and the load of the machine."""
+    facts = part.runs[row.run]
+    if "cores" not in facts:
+        return row.run
+    load = f", load {facts['load']:g}" if "load" in facts else ""
+    return f"{row.run[:10]} {machines[_describe(row.run, facts)]}{load}"
 
 
-def _describe(part: Part, runs: Sequence[str]) -> Iterator[str]:
-    for run in dict.fromkeys(runs):
-        facts: dict[str, Any] = part.runs[run]
-        note = facts.get("note", "")
-        if "cores" not in facts:
-            yield f"- *{run}*: {note}."
-            continue
-        libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())
-        yield (
-            f"- *{run[:10]}*: {facts['cores']} cores ({facts['processor']}), {facts['memory_gb']:g} GB, "
-            f"{facts['kernel']}; Python {facts['python']}, {libraries}; commit of {facts['commit']}; the load is that "
-            f"of the minute before{f'. {note}' if note else ''}."
-        )
+def _name_machines(part: Part, rows: Sequence[Row]) -> dict[str, str]:
+    """The machines and versions of a table's rows, described, each with its letter; an earlier run with its name."""
+    names: dict[str, str] = {}
+    letters = iter(string.ascii_uppercase)
+    for run in dict.fromkeys(row.run for row in rows):
+        facts = part.runs[run]
+        described = _describe(run, facts)
+        if described not in names:
+            names[described] = next(letters) if "cores" in facts else run
+    return names
+
+
+def _describe_machines(machines: dict[str, str]) -> str:
+    """Where the values of a table are from, as a list."""
+    return "\n".join(f"- *{name}*: {described}." for described, name in machines.items())
+
+
+def _describe(run: str, facts: dict[str, Any]) -> str:
+    """The machine and the versions of a run, or what is known of an earlier one."""
+    note = facts.get("note", "")
+    if "cores" not in facts:
+        return note or run
+    libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())
+    return (
+        f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gb']:g} GB, {facts['kernel']}; "
+        f"Python {facts['python']}, {libraries}; commit of {facts['commit']}; the load is that of the minute before"
+        f"{f'. {note}' if note else ''}"
+    )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -70,8 +71,16 @@ LONGEST = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest modules first; within a module nothing moves."""
+    """Keep the first cases of a slow test; put the longest modules first (within a module nothing moves)."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("slow")
+        test = item.nodeid.partition("[")[0]
+        if mark and seen[test] < mark.kwargs.get("after", 0):
+            item.own_markers.remove(mark)
+        seen[test] += 1
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 

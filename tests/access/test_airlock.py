@@ -128,6 +128,7 @@ def test_two_reviewers_release_and_all_of_it_is_logged(airlock: Airlock, table: 
     assert log.verify_chain(log.read_events(airlock.place, Settings())) == []
 
 
+@pytest.mark.slow
 def test_nobody_reviews_what_they_asked_for_or_twice(airlock: Airlock, table: Path) -> None:
     airlock.request(table)
     for who in ("Ann", "ann ", " ANN"):
@@ -139,6 +140,7 @@ def test_nobody_reviews_what_they_asked_for_or_twice(airlock: Airlock, table: Pa
     assert airlock.review("Cy", comment=" ")[0] == 2
 
 
+@pytest.mark.slow
 def test_whose_data_are_counted_cannot_be_altered_while_it_waits(airlock: Airlock, tmp_path: Path) -> None:
     """Otherwise nobody would be remembered, and a later answer that differs by one patient would be allowed."""
     (tmp_path / "named.csv").write_text("patient_id,n\nCovid1,7\nCovid2,9\n")
@@ -209,6 +211,7 @@ def test_what_waits_is_what_was_inspected(airlock: Airlock, table: Path) -> None
     assert (airlock.lake / "airlock" / made.id / "table.csv").read_text() == inspected
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", ["../escaped.csv", "/tmp/escaped.csv", "..", ""])
 def test_a_log_that_names_files_elsewhere_releases_none(
     airlock: Airlock, table: Path, tmp_path: Path, name: str
@@ -275,6 +278,7 @@ def test_no_pseudonym_gets_into_the_log(airlock: Airlock, table: Path, tmp_path:
     assert not any("Covid1" in event.text for event in airlock.events())
 
 
+@pytest.mark.slow
 def test_what_reviewers_release_is_remembered_and_may_differ_by_few(
     airlock: Airlock, table: Path, tmp_path: Path
 ) -> None:
@@ -303,6 +307,7 @@ def test_what_reviewers_release_is_remembered_and_may_differ_by_few(
         assert [row["reviewed"] for row in memory.list_releases(con, ID)] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_two_lakes_that_share_a_folder_take_nothing_from_each_other(
     here: Chest, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +476,7 @@ def test_words_that_contain_a_pseudonym_are_not_one() -> None:
     assert patterns.find_pseudonyms("(Covid1) 'Covid12', Covid3.json", PATIENTS) == PATIENTS
 
 
+@pytest.mark.slow
 def test_who_has_withdrawn_is_recognised_and_not_released(
     airlock: Airlock, here: Chest, table: Path, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_answers_are_those_of_an_unencrypted_lake_and_no_file_shows_a_patient(ma
     assert n_files == n_keys > 10
 
 
+@pytest.mark.slow
 def test_every_command_works_on_it(lake: Path, made: Path, here: Chest, tmp_path: Path) -> None:
     before = {number: answers(lake, number) for number in list_published(lake)}
     (tmp_path / "all.sql").write_text(COHORT)
@@ -202,6 +203,7 @@ def test_what_it_spills_is_encrypted(lake: Path, tmp_path: Path) -> None:
     assert counts[1] > 100
 
 
+@pytest.mark.slow
 def test_it_moves_to_postgresql_where_roles_protect_the_keys(lake: Path, here: Chest, tmp_path: Path) -> None:
     numbers = list_published(lake)
     with serve_postgres() as server:
@@ -254,6 +256,7 @@ def test_dagster_makes_it_too(made: Path, tmp_path: Path) -> None:
     assert not run(copy_lake(made / "plain", tmp_path / "plain")).success
 
 
+@pytest.mark.slow
 def test_patients_are_withdrawn_and_purged_from_it(lake: Path, made: Path, here: Chest, tmp_path: Path) -> None:
     """DuckDB reads no metadata of an encrypted file, and not several by name: issue 21508."""
     numbers = list_published(lake)

@@ -180,6 +180,7 @@ def test_another_group_is_refused(here: Chest, lake: str, group: str, reason: st
     assert (refusal.about, reason in refusal.body["reason"]) == ("2026-0001", True)
 
 
+@pytest.mark.slow
 def test_what_is_not_covered_is_not_in_the_answer(under: Under, films: str) -> None:
     def find(query: str, agreement: str) -> list[tuple[object, ...]]:
         return under(agreement).sql(query).fetchall()
@@ -266,6 +267,7 @@ def test_a_release_is_logged_without_a_patient(here: Chest, lake: str, tmp_path:
     assert log.verify_chain(read_log(lake)) == []
 
 
+@pytest.mark.slow
 def test_a_cohort_takes_no_more_than_is_covered(here: Chest, lake: str, films: str, tmp_path: Path) -> None:
     done = here("cohort", "run", films, "--lake", lake, "--agreement", "2026-0002", "--format", "json")
     assert [row["Modality"] for row in json.loads(done.stdout)] == ["CT"]
@@ -278,6 +280,7 @@ def test_a_cohort_takes_no_more_than_is_covered(here: Chest, lake: str, films: s
     assert (released.body["digest"], released.body["patients"]) == (about["digest"], 1)
 
 
+@pytest.mark.slow
 def test_exports_have_what_is_covered(here: Chest, lake: str, tmp_path: Path) -> None:
     done = here("export", "--lake", lake, "--agreement", "2026-0004", "-o", tmp_path / "views", "--format", "csv")
     assert done.returncode == 0, done.stderr
@@ -334,6 +337,7 @@ def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, free: Path, 
     assert here("sql", "from patients", "--lake", lake, "--agreement", "2026-0005").returncode == 1
 
 
+@pytest.mark.slow
 def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
     films: str, tmp_path: Path, free: Path
 ) -> None:
@@ -349,6 +353,7 @@ def test_an_agreement_revoked_while_a_lake_is_open_lets_nothing_more_leave(
     assert find_last(lake, vocabulary.REFUSED).about == "2026-0001"
 
 
+@pytest.mark.slow
 def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: str) -> None:
     """An agreement that has ended since the export ends the download; one that still holds does not."""
     own = copy_lake(Path(lake), tmp_path / "lake")
@@ -371,6 +376,7 @@ def test_a_download_asks_again(here: Chest, films: str, tmp_path: Path, lake: st
     assert not list((tmp_path / "more").glob("training/**/*"))
 
 
+@pytest.mark.slow
 def test_a_manifest_of_more_than_is_covered_is_not_downloaded(
     here: Chest, films: str, tmp_path: Path, free: Path
 ) -> None:
@@ -388,6 +394,7 @@ def test_a_manifest_of_more_than_is_covered_is_not_downloaded(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_patient_is_downloaded_as_far_as_covered(here: Chest, tmp_path: Path, lake: str) -> None:
     own, data = copy_lake(Path(lake), tmp_path / "lake"), tmp_path / "data"
     done = here("download", "PatA", "-o", data, "--lake", own, "--agreement", "2026-0002")

@@ -195,6 +195,7 @@ def withdraw(year: Year) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 def test_a_year(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
     before = year.refresh()
     year.do("access", "enforce", "on", "--by", "The chair")

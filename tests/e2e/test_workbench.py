@@ -32,6 +32,7 @@ def lake(served_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_lake(served_lake, tmp_path_factory.mktemp("workbench") / "lake")
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", [*NOTEBOOKS])
 def test_each_notebook_runs_from_top_to_bottom_and_again(name: str, lake: Path, tmp_path: Path) -> None:
     pytest.importorskip("marimo")
@@ -88,6 +89,7 @@ def hostile_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "lake"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", [*NOTEBOOKS])
 def test_no_value_of_the_lake_is_markup_in_a_notebook(
     name: str, hostile_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +209,7 @@ def read_examples() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_boto3_alone_and_the_warehouse_find_the_same_objects(
     s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_any_bucket_is_loaded_by_its_headers(fill: Callable[..., Path], new_lake
     assert not [path for path in new_lake.rglob("*") if path.is_file() and PIXELS[:10] in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_headers_of_a_sample_are_those_of_its_json(new_lake: Path, tmp_path: Path) -> None:
     """The sample's files have the attributes of their headers."""
     synthetic.make_bucket(tmp_path / "bucket", 5, clean=True)
@@ -136,6 +137,7 @@ def test_a_pattern_names_what_keys_say(s3: S3, new_lake: Path) -> None:
     assert not refresh("s3://hospital", new_lake, "").published.is_new
 
 
+@pytest.mark.slow
 def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path, here: Chest) -> None:
     bucket = fill({"P9/a.dcm": build_file("P1", "1.1")})
     done = here("refresh", bucket, "--lake", new_lake, "-q")
@@ -157,6 +159,7 @@ def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path, 
     assert ask(new_lake, "select distinct patient_id, group_name from images") == [("P9", "training")]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("layout", "start"),
     [
@@ -246,6 +249,7 @@ def test_a_json_takes_the_place_of_its_dcm(fill: Callable[..., Path], new_lake: 
     assert ask(new_lake, "select kind from raw.objects where key like '%.dcm'") == [("dcm",)]
 
 
+@pytest.mark.slow
 def test_changed_files_are_read_again_and_unreadable_ones_keep_their_row(
     fill: Callable[..., Path], new_lake: Path
 ) -> None:
@@ -261,6 +265,7 @@ def test_changed_files_are_read_again_and_unreadable_ones_keep_their_row(
     assert ask(new_lake, query) == [("a.dcm", "P2", "1.3"), ("b.dcm", "P1", "1.2")]
 
 
+@pytest.mark.slow
 def test_patients_who_withdraw_stay_away(fill: Callable[..., Path], new_lake: Path) -> None:
     bucket = fill({"a.dcm": build_file("P1", "1.1"), "b.dcm": build_file("P2", "2.1")})
     refresh(bucket, new_lake)
@@ -277,6 +282,7 @@ def test_patients_who_withdraw_stay_away(fill: Callable[..., Path], new_lake: Pa
     assert refresh(bucket, new_lake).objects.withheld == 2
 
 
+@pytest.mark.slow
 def test_a_download_has_each_file_once(fill: Callable[..., Path], new_lake: Path, tmp_path: Path, here: Chest) -> None:
     bucket = fill({"x/a.dcm": build_file("P1", "1.1"), "x/b": build_file("P1", "1.2")})
     refresh(bucket, new_lake)
@@ -290,6 +296,7 @@ def test_a_download_has_each_file_once(fill: Callable[..., Path], new_lake: Path
         assert wh.group("all").as_of("2020-05-05").sql("select count(*) from images").fetchall() == [(0,)]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
@@ -303,6 +310,7 @@ def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path]
     ]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_small_objects_that_expand_stop_nothing(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
     """700 kB of numbers, deflated to a few kB, are 2 MB of JSON. The others are loaded."""
@@ -321,6 +329,7 @@ def test_small_objects_that_expand_stop_nothing(fill: Callable[..., Path], new_l
     ]
 
 
+@pytest.mark.slow
 def test_lakes_of_earlier_versions_have_headers_of_json(samples: Path, new_lake: Path) -> None:
     with store.open_writer(location.parse_address(str(new_lake)), Settings()) as con:
         con.execute("alter table core.images drop column header_source")

@@ -108,6 +108,7 @@ def read_rejects(lake: Path) -> dict[str, tuple[str, str]]:
     return {row["key"]: (row["kind"], row["reason"]) for row in rows}
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("how", [ALONE, WORKERS], ids=["alone", "workers"])
 def test_the_bad_are_rejects_and_the_good_are_found(tmp_path: Path, how: Settings, here: Chest) -> None:
     bucket, lake = tmp_path / "bucket", start_lake(tmp_path / "lake")
@@ -228,6 +229,7 @@ TEXT = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, min_size=30, max_size=60, unique=True))
 @example(["{_A}", "{A_}", "{{A}", "{A}}", "{A", "A}", "{AB}{", "{SNAPSHOT_ID}{SNAPSHOT_ID}", "'{DATA_PATH}'"])
@@ -282,6 +284,7 @@ def test_what_a_user_types_is_refused_in_one_line(lake: Path, tmp_path: Path, he
     assert ask(lake, "select count(*) from images") == before
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("odd", ["a\0b", "\0", "\udc80", "a\ud800"])
 def test_texts_that_duckdb_cannot_take_are_refused_in_one_line(lake: Path, odd: str) -> None:
     """A NUL ended DuckLake's statement within its literal; half of a character is no text for DuckDB."""

@@ -141,6 +141,7 @@ def test_many_removals_are_refused(bucket: Path, lake: Path, here: Any) -> None:
     assert ask(lake, "select count(*) from patients") == [(9,)]
 
 
+@pytest.mark.slow
 def test_prefix_touches_nothing_outside_it(bucket: Path, lake: Path) -> None:
     refresh(bucket, lake)
     outside = "not starts_with(key, 'training/P1/')"
@@ -163,6 +164,7 @@ def test_prefix_may_end_within_a_name(bucket: Path, lake: Path) -> None:
     assert ask(lake, "select patient_id from patients order by 1") == [("P1",), ("P10",)]
 
 
+@pytest.mark.slow
 def test_dcm_follows_the_bucket(bucket: Path, lake: Path) -> None:
     key = "training/P0/images/2020-04-01/iP0.dcm"
     query = "select dcm_key, dcm_size, dcm_etag is not null from images where patient_id = 'P0'"
@@ -208,6 +210,7 @@ def test_of_several_dcm_the_mirrored_one_is_meant(tmp_path: Path, lake: Path) ->
     ]
 
 
+@pytest.mark.slow
 def test_sources_in_one_lake_leave_each_other_alone(tmp_path: Path, lake: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     write_objects(one, person("A") | person("Both"))
@@ -249,6 +252,7 @@ def test_groups(bucket: Path, lake: Path, here: Any) -> None:
     assert len(json.loads(here(*asked, "--group", "all").stdout)) == 12
 
 
+@pytest.mark.slow
 def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, here: Any) -> None:
     first = refresh(bucket, lake).published.snapshot
     with warehouse.open(str(lake)) as wh:
@@ -271,6 +275,7 @@ def test_readers_stay_at_their_snapshot(bucket: Path, lake: Path, here: Any) -> 
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_reextract_types_again_without_the_bucket(bucket: Path, lake: Path) -> None:
     refresh(bucket, lake)
     before = content(lake)
@@ -286,6 +291,7 @@ def test_reextract_types_again_without_the_bucket(bucket: Path, lake: Path) -> N
     assert content(lake) == before
 
 
+@pytest.mark.slow
 def test_reextract_keeps_to_its_prefix_and_source(tmp_path: Path, lake: Path) -> None:
     for name in ("one", "other"):
         write_objects(tmp_path / name, person("A") | person("B"))
@@ -339,6 +345,7 @@ def stop_midway(bucket: Path, lake: Path, how: signal.Signals) -> int:
     return process.returncode
 
 
+@pytest.mark.slow
 def test_a_killed_refresh_resumes(large: Path, lake: Path, large_content: Any, here: Any) -> None:
     first = sorted(path.name for path in (large / "training").iterdir())[0]
     refresh(large, lake, prefix=f"training/{first}/")

@@ -46,6 +46,7 @@ def test_workers_load_what_one_process_loads(loaded: Path, calm_tables: dict[str
     }
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_replaced_and_what_has_been_mended_is_no_reject(
     loaded: Path, unit_bucket: Path, tmp_path: Path, here: Chest
 ) -> None:
@@ -109,6 +110,7 @@ def find_client(handler: BaseHTTPRequestHandler) -> int:
     raise AssertionError("no worker asked")
 
 
+@pytest.mark.slow
 def test_an_object_that_ends_every_worker_is_rejected_and_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,7 @@ def test_an_object_that_ends_every_worker_is_rejected_and_stops_no_other(
     assert not retry
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_its_refresh_and_the_next_one_finishes(
     unit_bucket: Path, tmp_path: Path, calm_tables: dict[str, Any]
 ) -> None:
@@ -163,6 +166,7 @@ warehouse.refresh({str(unit_bucket)!r}, {str(lake)!r}, settings=Settings(workers
     assert read_tables(lake) == calm_tables
 
 
+@pytest.mark.slow
 def test_workers_run_nothing_of_the_working_directory(
     unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +188,7 @@ def test_workers_that_cannot_start_end_the_refresh(
         warehouse.refresh(unit_bucket, tmp_path / "lake", settings=WORKERS)
 
 
+@pytest.mark.slow
 def test_workers_write_to_s3_and_never_get_the_login_of_the_catalogue(
     unit_bucket: Path, calm_tables: dict[str, Any], s3: S3
 ) -> None:

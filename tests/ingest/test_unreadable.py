@@ -113,6 +113,7 @@ def numbers(most: int) -> Callable[[str], bool]:
     return lambda path: any(f"/Covid{number}/data" in path for number in range(most))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "fault", [DENIED, GONE, BROKEN, answer_with_page, shorten_body, alter_byte], ids=lambda f: f.__name__
 )
@@ -141,6 +142,7 @@ def test_many_unread_are_not_published_and_nothing_is_lost(
         assert not any(rows_checks(wh).values())
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "fault", [DENIED, BROKEN, alter_byte, shorten_body, answer_with_page], ids=lambda f: f.__name__
 )
@@ -173,6 +175,7 @@ def test_a_few_unread_keep_their_rows_and_are_named(
     assert here("check", "rows_held_over", "--lake", lake).returncode == 0
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN], ids=lambda f: f.__name__)
 def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, new_lake: Path, fault: Fault) -> None:
     lake = new_lake
@@ -197,6 +200,7 @@ def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, new_lake: Path
     assert set(ages_in(new_lake).values()) == {50}
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("fault", [DENIED, BROKEN, alter_byte], ids=lambda f: f.__name__)
 def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
     bucket.fail(fault, when=lambda path: "data.json" in path)
@@ -222,6 +226,7 @@ def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path)
     assert ages_in(new_lake) == {f"Covid{number}": 50 for number in range(N)}
 
 
+@pytest.mark.slow
 def test_full_mends_old_content_under_a_new_etag(tmp_path: Path, new_lake: Path, here: Chest) -> None:
     """As an older version left it, which took an object's new etag and kept its old content."""
     tags = {"00080018": "1.2.3", "0020000D": "1.2", "0020000E": "1.2.1", "00080070": "NEW", "00100020": "P"}
@@ -249,6 +254,7 @@ def test_full_mends_old_content_under_a_new_etag(tmp_path: Path, new_lake: Path,
     assert answers == [[("OLD", "OLD", 20)], [("NEW", "NEW", 50)]]
 
 
+@pytest.mark.slow
 def test_html_in_place_of_a_record_keeps_the_row_too(tmp_path: Path, new_lake: Path, here: Chest) -> None:
     bucket, lake = tmp_path / "bucket", new_lake
     write_objects(bucket, {key_of(number): record(number) for number in range(N)})
@@ -283,6 +289,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared.of(tmp_path_factory.mktemp("images"), dict.fromkeys(HEADERS, header("CT")))
 
 
+@pytest.mark.slow
 def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, images: Prepared) -> None:
     bucket, lake, keys = images.restore_bucket(), str(copy_lake(images.lake, tmp_path / "lake")), HEADERS
     write_objects(bucket, {keys[0]: "{"})
@@ -295,6 +302,7 @@ def test_typing_again_keeps_the_columns_about_the_object(tmp_path: Path, images:
         assert [row["key"] for row in wh.check("rows_held_over")[0].rows.to_pylist()] == [keys[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "other rules"])
 def test_content_that_came_before_typing_again_is_read(is_asked: bool, tmp_path: Path, images: Prepared) -> None:
     bucket, lake, keys = images.restore_bucket(), str(copy_lake(images.lake, tmp_path / "lake")), HEADERS

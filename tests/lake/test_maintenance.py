@@ -241,6 +241,7 @@ def test_open_readers_continue_or_get_an_error(own: dict[str, Any]) -> None:
             gone.sql("from images")
 
 
+@pytest.mark.slow
 def test_unpublished_work_is_kept_and_resumed(tmp_path: Path, new_lake: Path) -> None:
     bucket, folder = tmp_path / "bucket", str(new_lake)
     for n in range(2):
@@ -270,6 +271,7 @@ def test_unpublished_work_is_kept_and_resumed(tmp_path: Path, new_lake: Path) ->
         assert [one["check"] for one in measure_status(wh)["blocked"]] == ["books", "rows_twice"]
 
 
+@pytest.mark.slow
 def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_lake: Path, cohort: Path) -> None:
     """What is rewritten has narrower statistics, of which DuckLake has one set: it must not rule older snapshots."""
     bucket, folder = tmp_path / "bucket", str(new_lake)
@@ -294,6 +296,7 @@ def test_an_older_snapshot_is_not_read_by_newer_statistics(tmp_path: Path, new_l
         assert [anew.sql(query, trusted=False).fetchall() for query in queries] == seen
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before, of_manifest = own["answers"][numbers[-1]], own["answers"][numbers[1]]
@@ -332,6 +335,7 @@ def test_it_needs_a_lake_of_its_own(own: dict[str, Any], tmp_path: Path, here: C
     assert here("maintain", "--lake", own["lake"], "--format", "csv").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_lake_in_postgresql_and_on_s3(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_moto() as s3, serve_postgres() as server:
         for name, value in s3.environment.items():

@@ -85,6 +85,7 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
     assert answers(filled) == expected
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "statements",
     [
@@ -148,6 +149,7 @@ def make_operators(kind: str, schema: str) -> list[str]:
     return [function, *operators]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "statements",
     [
@@ -270,6 +272,7 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
         pass  # the lock went with its holder
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("moment", ["listing", "checking", "compacting tables"])
 def test_a_writer_whose_connections_were_cut_stops_without_its_lock(
     server: Postgres, bucket: Path, tmp_path: Path, moment: str
@@ -305,6 +308,7 @@ def test_a_writer_whose_connections_were_cut_stops_without_its_lock(
         assert wh.patients().select("patient_id").fetchall() == [("P",)]
 
 
+@pytest.mark.slow
 def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
     server.run("create database shared")
     record = '{"Pseudonym": "%s", "SwabStatus": "Negative"}'

@@ -241,6 +241,7 @@ def test_digest_can_be_worked_out_from_the_csv_alone(still: warehouse.Manifest) 
     assert still.digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+@pytest.mark.slow
 def test_same_bucket_in_other_batches_on_another_lake_gives_the_same_manifest(
     still: warehouse.Manifest, still_bucket: Path, cohort: Path, tmp_path: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_every_grain_names_its_images(still_lake: str, tmp_path: Path, grain: st
     assert labels_of_records == ({"PatA", "PatB"} if grain == "patient" else {None})
 
 
+@pytest.mark.slow
 def test_objects_without_image_or_pixels_are_reported(lake: str, bucket: Path, tmp_path: Path, ask: Chest) -> None:
     (bucket / "training/PatC/images/2020-03-02/1.2.C.1.dcm").unlink()
     write_objects(bucket, record("PatD", "2020-03-07", NEGATIVE))
@@ -374,6 +376,7 @@ def test_croissant_is_valid_by_its_own_library(still: warehouse.Manifest, monkey
 # Repeat
 
 
+@pytest.mark.slow
 def test_repeat_gives_the_same_whatever_came_since(
     ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest
 ) -> None:
@@ -481,6 +484,7 @@ def test_verify_names_what_is_superseded(ask: Chest, made: warehouse.Manifest, b
     assert details[counted] == "a newer clinical file is in effect: training/PatA/data/2020-05-01/data.json"
 
 
+@pytest.mark.slow
 def test_only_a_file_that_would_count_supersedes(
     ask: Chest, lake: str, cohort: Path, bucket: Path, tmp_path: Path
 ) -> None:
@@ -500,6 +504,7 @@ def test_only_a_file_that_would_count_supersedes(
     assert ("missing", "training/PatA/data/2020-03-05/data.json") in problems(found)
 
 
+@pytest.mark.slow
 def test_verify_agrees_with_what_a_refresh_would_answer(
     ask: Chest, cohort: Path, samples: Path, tmp_path: Path
 ) -> None:
@@ -709,6 +714,7 @@ def test_etag_of_parts_is_the_md5_of_their_md5s(
 # Register
 
 
+@pytest.mark.slow
 def test_exports_are_recorded_and_marked_when_their_answer_changes(
     ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest
 ) -> None:
@@ -765,6 +771,7 @@ def test_a_missing_right_is_distinguished_from_a_failure(words: str, may_read_on
     assert waiting.is_right_missing(words) is may_read_only
 
 
+@pytest.mark.slow
 def test_a_lake_of_before_the_register_gets_it(ask: Chest, lake: str, cohort: Path, tmp_path: Path) -> None:
     with lakes.open_writer(location.parse_address(lake), Settings()) as con:
         con.execute("drop table ops.manifests")

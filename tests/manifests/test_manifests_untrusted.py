@@ -578,6 +578,7 @@ def test_what_was_checked_is_what_is_used(root: Path, untrusted: Path, tmp_path:
                 held.execute(query).fetchall()
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", ["a*b'c", 'q"?[x]', "a=b", "-m", "\u00fc \n"])
 def test_folders_of_any_name(ask: Chest, root: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(root / "good", tmp_path / "in" / name)

@@ -158,6 +158,7 @@ def test_a_refresh_reports_what_it_did(loaded: Loaded) -> None:
     assert refreshes == [(loaded.result.run_id,)]
 
 
+@pytest.mark.slow
 def test_counts_of_a_refresh_of_few_patients_are_hidden(
     tmp_path: Path, new_lake: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInsta
         assert lake.list_snapshots(reader.con)[-1].number == newest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.DagsterInstance) -> None:
     again = metadata(run(instance, loaded.bucket, loaded.lake, images={"reextract": True}))
@@ -220,6 +222,7 @@ def test_reextract_types_every_stored_header_again(loaded: Loaded, instance: dg.
     assert again["published"]["is_new"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 def test_run_config_limits_to_a_prefix_and_allows_removals(
     tmp_path: Path, new_lake: Path, instance: dg.DagsterInstance
@@ -265,6 +268,7 @@ def test_without_a_bucket_the_variable_to_set_is_named(tmp_path: Path, instance:
     assert "CHEST_SOURCE" in failure(result, "objects").user_failure_data.description
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 def test_bucket_and_lake_are_read_from_the_environment_at_run_time(
     loaded: Loaded, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -342,6 +346,7 @@ def test_the_library_never_imports_dagster() -> None:
             assert not {name.split(".")[0] for name in found} & {"dagster", "pipelines"}, path
 
 
+@pytest.mark.slow
 def test_a_lake_that_enforces_agreements_is_refreshed_and_checked_and_only_rows_need_one(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

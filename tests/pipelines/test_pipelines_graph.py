@@ -128,6 +128,7 @@ def failed(result: dg.ExecuteInProcessResult, step: str) -> str:
     return data.user_failure_data.description if data.user_failure_data else str(data.error)
 
 
+@pytest.mark.slow
 def test_nothing_new_moves_no_view_and_no_cohort(house: House) -> None:
     before = house.version("views", "patients")
     assert house.run().success
@@ -135,6 +136,7 @@ def test_nothing_new_moves_no_view_and_no_cohort(house: House) -> None:
     assert house.settle() == (set(), set())
 
 
+@pytest.mark.slow
 def test_a_changed_clinical_file_moves_exactly_the_cohorts_that_read_it(house: House) -> None:
     images, clinical = house.version("views", "images"), house.version("views", "clinical")
     folders = {path.name: len(list(path.iterdir())) for path in house.shelf.iterdir()}
@@ -176,6 +178,7 @@ def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: Hou
     assert "ventilation" in {entry["cohort"] for entry in register.list_entries(str(house.lake))}
 
 
+@pytest.mark.slow
 def test_changed_views_that_a_killed_run_did_not_report_are_reported_by_the_next(house: House) -> None:
     path = clinical_file(house)
     path.write_text(json.dumps({**json.loads(path.read_text()), "Another": "1"}))
@@ -248,6 +251,7 @@ def test_no_patient_and_no_value_in_anything_that_dagster_keeps(house: House) ->
     assert not any(str(value) in kept for (value,) in values if not str(value).isalpha())
 
 
+@pytest.mark.slow
 def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_what_they_have(house: House) -> None:
     with warehouse.open(str(house.lake)) as wh:
         before = wh.snapshot.number
@@ -287,6 +291,7 @@ def test_a_wrong_part_of_a_bucket_is_reported_before_anything_runs(
     assert not result.get_asset_materialization_events()
 
 
+@pytest.mark.slow
 def test_patients_named_at_objects_limit_the_whole_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_SUPPRESS", "0")
     names = sorted(path.name for path in (house.folder / "bucket/training").iterdir())[:2]
@@ -301,6 +306,7 @@ def test_patients_named_at_objects_limit_the_whole_run(house: House, monkeypatch
     assert metadata["objects"]["listed"].value == metadata["objects"]["changed"].value == inside
 
 
+@pytest.mark.slow
 def test_several_sources_share_a_lake_and_a_bad_one_stops_none_of_the_others_steps(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -347,6 +353,7 @@ def test_sources_keep_their_order_and_names() -> None:
     assert parse_sources(Settings(source="s3://a")) == {}
 
 
+@pytest.mark.slow
 def test_a_new_file_is_a_new_asset_and_a_broken_one_stops_nobody(tmp_path: Path) -> None:
     for name in ("warehouse", "pipelines", "sql"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -105,6 +105,7 @@ NAMES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(name=NAMES)
 @example("answer")
@@ -182,6 +183,7 @@ def hole(wh: warehouse.Warehouse, name: str) -> Cohort:
     return Cohort(wh, known, {}, {"answer": {"patient_id": "VARCHAR", name: "INTEGER"}})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(name=NAMES)
 @example('patient_id" from images; select 1 as "z')
@@ -302,6 +304,7 @@ def test_every_command_ends_in_time(
     assert not (root / "unbounded").exists()
 
 
+@pytest.mark.slow
 def test_what_takes_long_before_it_runs_ends_in_time(
     chest: Chest, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -430,6 +433,7 @@ def test_what_is_nested_too_deeply_is_an_error(wh: warehouse.Warehouse, root: Pa
             wh.sql(DEEP[kind])
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("kind", LONG)
 def test_what_is_long_and_not_deep_is_answered(wh: warehouse.Warehouse, root: Path, kind: str) -> None:
     answer = wh.cohort(write(root, LONG[kind]))

@@ -308,6 +308,7 @@ FAILING = (
 )
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("failing", FAILING)
 def test_no_error_shows_a_value_past_the_day(lake: str, failing: str) -> None:
     """A condition on what the views keep back is tried on no row of it, wherever it stands: all are answered."""
@@ -534,6 +535,7 @@ def test_a_query_that_takes_too_long_is_stopped(lake: str, bomb: str) -> None:
 DOUBLED = ", ".join(f"a{n} as (select * from a{n - 1} x, a{n - 1} y)" for n in range(1, 30))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -38,6 +38,7 @@ def connect(served: Served, sent: bytes = b"", *, buffer: int = 0) -> socket.soc
     return connection
 
 
+@pytest.mark.slow
 def test_clients_that_send_or_read_nothing_block_nobody_and_are_cut_off(served_lake: Path) -> None:
     with serve_thread(served_lake, patience=2.0) as served, contextlib.ExitStack() as held:
         long = f"GET {API}/sql?q=select+repeat('x',3000000)+as+x+from+range(5) HTTP/1.1\r\nHost: localhost\r\n"
@@ -79,6 +80,7 @@ def test_connections_without_a_request_keep_nobody_out(served_lake: Path) -> Non
             assert served.get(path).status_code == 200
 
 
+@pytest.mark.slow
 def test_answers_that_one_caller_does_not_read_leave_room_for_others(served_lake: Path, tmp_path: Path) -> None:
     """Who read slowly, but read, could have all connections."""
     tokens = write_tokens(tmp_path / "tokens.json", Caller("slow", Rights.rows), Caller("other", Rights.rows))
@@ -93,6 +95,7 @@ def test_answers_that_one_caller_does_not_read_leave_room_for_others(served_lake
             pass
 
 
+@pytest.mark.slow
 def test_answers_that_one_caller_does_not_read_do_not_fill_the_memory(served_lake: Path, tmp_path: Path) -> None:
     """Each is in memory until it is read: some hundred of 64 MB, of one caller, ended the server for everybody."""
     tokens = write_tokens(tmp_path / "tokens.json", Caller("slow", Rights.rows), Caller("other", Rights.rows))
@@ -145,6 +148,7 @@ def test_two_hundred_requests_at_once(served: Served, tokens: dict[str, str]) ->
     assert len({json.dumps(rows) for status, rows in found if rows}) == 1
 
 
+@pytest.mark.slow
 def test_too_many_requests_of_one_caller_leave_room_for_others(served_lake: Path, tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens.json", Caller("greedy", Rights.rows), Caller("other", Rights.rows))
     limits = Limits(seconds=20.0, most_waiting=6, most_of_caller=4)
@@ -218,6 +222,7 @@ def list_children(parent: int | None = None) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_that_hang_or_take_too_much_memory_are_replaced(served_lake: Path) -> None:
     limits, settings = Limits(seconds=1.0), Settings(sql_memory_mb=300)
     with serve_thread(served_lake, limits=limits, settings=settings, processes=1) as served:
@@ -242,6 +247,7 @@ def test_when_memory_runs_out_the_system_ends_workers_first(served_lake: Path) -
         assert found.count("1000") == 2
 
 
+@pytest.mark.slow
 def test_nothing_lingers_after_a_server_is_killed(served_lake: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(served_lake, lake)
@@ -308,6 +314,7 @@ def test_a_lake_published_again_is_seen_by_the_next_request(growing: tuple[Path,
     assert len(set(seen)) == len({snapshot for snapshot, _, _ in seen})
 
 
+@pytest.mark.slow
 def test_counts_that_differ_by_a_few_patients_are_refused_and_logged(served_lake: Path, tmp_path: Path) -> None:
     def find_patients(day: str) -> frozenset[str]:
         with warehouse.open(str(served_lake)) as wh:

@@ -167,6 +167,7 @@ def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Purged:
     return Purged(lake, plain, hidden, purge_all(str(lake)))
 
 
+@pytest.mark.slow
 def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(purged: Purged) -> None:
     document = purged.done.document
     assert purged.done.holds, document["findings"]
@@ -345,6 +346,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     return root / "lake", drop_gone(read_as_plain(place))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("seam", [seam for seam in SEAMS if seam in _FEW or os.environ.get("CHEST_KILLS") == "all"])
 def test_a_purge_killed_anywhere_is_finished_by_the_next(
     small: tuple[Path, dict[str, list[str]]], tmp_path: Path, seam: str
@@ -375,6 +377,7 @@ def test_a_purge_killed_anywhere_is_finished_by_the_next(
         assert b"Covid1" not in data, path
 
 
+@pytest.mark.slow
 def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
     make_bucket(tmp_path / "bucket", 3)
     settings = Settings(encrypted=1)
@@ -392,6 +395,7 @@ def test_an_encrypted_lake_hides_and_purges_too(tmp_path: Path) -> None:
     assert not any("'Covid1'" in row for rows in found.values() for row in rows)
 
 
+@pytest.mark.slow
 def test_what_lies_beside_the_catalogue_is_removed_or_found(
     small: tuple[Path, dict[str, list[str]]], tmp_path: Path
 ) -> None:

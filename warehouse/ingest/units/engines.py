@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OBJECTS_A_WORKER = 32_768
 #: Units that an engine gets at a time.
 MOST_UNITS = 32
-#: Memory that a worker may take, in MB (measured: docs/performance.md).
+#: Memory that a worker may take, in MB (measured: docs/scale.md).
 WORKER_MB = 500
 
 
