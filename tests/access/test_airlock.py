@@ -181,6 +181,7 @@ def test_the_set_beside_the_files_names_nobody_without_the_lakes_secret(airlock:
     assert not [path for path in (airlock.lake / "airlock").rglob("*") if path.name == "lake.key"]
 
 
+@pytest.mark.slow
 def test_a_rejection_is_final(airlock: Airlock, table: Path, tmp_path: Path) -> None:
     airlock.request(table)
     assert airlock.review("Bob", "reject")[1] == f"{airlock.id} is rejected.\n"
@@ -189,6 +190,7 @@ def test_a_rejection_is_final(airlock: Airlock, table: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_was_changed_while_it_waited_is_not_released(approved: Airlock, tmp_path: Path) -> None:
     held = approved.lake / "airlock" / approved.id / "table.csv"
     held.write_text(held.read_text().replace("30", "31"))
@@ -211,7 +213,7 @@ def test_what_waits_is_what_was_inspected(airlock: Airlock, table: Path) -> None
     assert (airlock.lake / "airlock" / made.id / "table.csv").read_text() == inspected
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../escaped.csv", "/tmp/escaped.csv", "..", ""])
 def test_a_log_that_names_files_elsewhere_releases_none(
     airlock: Airlock, table: Path, tmp_path: Path, name: str
@@ -239,6 +241,7 @@ def test_the_airlocks_own_names_are_taken(airlock: Airlock, table: Path, tmp_pat
     assert not airlock.events()
 
 
+@pytest.mark.slow
 def test_only_reviewers_read_what_waits(airlock: Airlock, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_SHARE", "all")
     table.chmod(0o644)
@@ -267,6 +270,7 @@ def test_an_agreement_that_has_ended_meanwhile_releases_nothing(approved: Airloc
     assert (code, "was revoked" in error, (tmp_path / "out").exists()) == (1, True, False)
 
 
+@pytest.mark.slow
 def test_no_pseudonym_gets_into_the_log(airlock: Airlock, table: Path, tmp_path: Path) -> None:
     (tmp_path / "Covid1.csv").write_text("a\n1\n")
     assert airlock.request(tmp_path / "Covid1.csv")[0] == 2

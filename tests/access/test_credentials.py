@@ -73,6 +73,7 @@ def folder(here: Chest, s3: S3, lake: str, films: str, tmp_path: Path) -> Path:
     return tmp_path / "manifest"
 
 
+@pytest.mark.slow
 def test_the_policy_of_an_agreement_is_one_that_aws_takes(here: Chest, s3: S3, lake: str) -> None:
     done = here("access", "policy", "2026-0001", "--lake", lake, "--deny-others")
     assert done.returncode == 0, done.stderr
@@ -92,6 +93,7 @@ def test_the_policy_of_an_agreement_is_one_that_aws_takes(here: Chest, s3: S3, l
         client.create_policy(PolicyName="broken", PolicyDocument=broken)
 
 
+@pytest.mark.slow
 def test_the_policy_of_a_manifest_has_a_prefix_for_each_patient(
     here: Chest, s3: S3, lake: str, films: str, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_no_policy_is_made_of_an_agreement_that_has_ended(here: Chest, s3: S3, l
     assert find_last(lake, vocabulary.REFUSED).body["what"] == "chest access policy"
 
 
+@pytest.mark.slow
 def test_no_policy_is_made_of_keys_that_do_not_begin_with_group_and_patient(
     here: Chest, s3: S3, films: str, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ def test_no_policy_is_made_of_keys_that_do_not_begin_with_group_and_patient(
     assert [row["key"] for row in read_addresses(tmp_path / "a.csv")] == ["2020-03-02/leeds/P1/1.dcm"]
 
 
+@pytest.mark.slow
 def test_nothing_is_signed_on_the_word_of_a_manifest_alone(here: Chest, s3: S3, films: str, tmp_path: Path) -> None:
     """A stranger's manifest names objects of any bucket that its opener can read: who gets the addresses gets them."""
     objects = {key: text.encode() if isinstance(text, str) else text for key, text in make_objects().items()}
@@ -244,6 +248,7 @@ def find_end_of(url: str) -> datetime:
     return signed + timedelta(seconds=int(query["X-Amz-Expires"][0]))
 
 
+@pytest.mark.slow
 def test_an_address_gives_the_object_without_a_login(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:
     file = tmp_path / "addresses.csv"
     asked = datetime.now(UTC) + timedelta(hours=12)
@@ -261,6 +266,7 @@ def test_an_address_gives_the_object_without_a_login(here: Chest, folder: Path, 
     assert "TESTSECRET" not in file.read_text()
 
 
+@pytest.mark.slow
 def test_nothing_is_handed_out_of_a_patient_who_has_withdrawn(
     here: Chest, server: S3, s3: S3, films: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
@@ -276,6 +282,7 @@ def test_nothing_is_handed_out_of_a_patient_who_has_withdrawn(
     assert ("PatA" in done.stdout, "PatB" in done.stdout) == (False, True)
 
 
+@pytest.mark.slow
 def test_a_registered_manifest_is_named_by_its_digest(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:
     digest = json.loads((folder / "manifest.json").read_text())["digest"].removeprefix("sha256:")[:12]
     given = ("manifest", "presign", digest, "-o", tmp_path / "a.csv", "--lake", lake)
@@ -289,6 +296,7 @@ def test_a_registered_manifest_is_named_by_its_digest(here: Chest, folder: Path,
     assert "has no manifest 00000000" in here("manifest", "presign", "00000000", "-o", "a.csv", "--lake", lake).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "first"), [("a.aria2", "http://"), ("a.curl", 'url = "http://')])
 def test_other_programs_can_fetch(here: Chest, folder: Path, lake: str, tmp_path: Path, name: str, first: str) -> None:
     done = here("manifest", "presign", folder, "-o", tmp_path / name, "--lake", lake)
@@ -308,6 +316,7 @@ def test_other_programs_write_no_key_that_is_hidden_or_leads_elsewhere(key: str)
     assert len(list(render_addresses(iter([given]), "csv", NOW))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_writes_below_a_folder_alone(
     here: Chest, folder: Path, lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -322,6 +331,7 @@ def test_curl_writes_below_a_folder_alone(
     assert [path.name for path in (tmp_path / "work/data/training").iterdir()] == ["PatA"]
 
 
+@pytest.mark.slow
 def test_no_address_outlives_the_agreement(here: Chest, folder: Path, lake: str, tmp_path: Path) -> None:
     append(lake, log.NewEvent(vocabulary.RENEWED, "2026-0003", {"ends": str(datetime.now(UTC).date())}))
     midnight = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
@@ -336,6 +346,7 @@ def test_no_address_outlives_the_agreement(here: Chest, folder: Path, lake: str,
     append(lake, log.NewEvent(vocabulary.RENEWED, "2026-0003", {"ends": str(end_of("2026-0003"))}))
 
 
+@pytest.mark.slow
 def test_no_address_outlives_its_token(
     here: Chest, folder: Path, lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

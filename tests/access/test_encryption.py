@@ -130,6 +130,7 @@ def test_every_command_works_on_it(lake: Path, made: Path, here: Chest, tmp_path
             assert answers(place, number) == before[number]
 
 
+@pytest.mark.slow
 def test_status_shows_it_and_who_can_read_the_keys(lake: Path, made: Path, here: Chest) -> None:
     assert "encrypted  keys in catalog.sqlite, readable by owner and group" in here("status", "--lake", lake).stdout
     assert json.loads(here("status", "--lake", lake, "--format", "json").stdout)["encrypted"] is True
@@ -146,6 +147,7 @@ def test_a_lake_is_not_encrypted_afterwards(made: Path, here: Chest, tmp_path: P
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_setting_forbids_every_other_lake(
     made: Path, here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

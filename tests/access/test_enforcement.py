@@ -102,10 +102,12 @@ def test_without_an_agreement_nothing_leaves(
     assert refusals[0].body["what"].startswith(f"chest {words[0]}")
 
 
+@pytest.mark.slow
 def test_rounded_counts_need_no_agreement(here: Chest, lake: str, tmp_path: Path) -> None:
     assert here("report", "-o", tmp_path / "report.html", "--lake", lake).returncode == 0
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("agreement", "reason"),
     [
@@ -205,6 +207,7 @@ def test_what_is_not_covered_is_not_in_the_answer(under: Under, films: str) -> N
     assert under("2026-0003").cohort(films).rows.column("patient_id").unique().to_pylist() == ["PatA"]
 
 
+@pytest.mark.slow
 def test_a_field_that_is_not_covered_has_no_value(under: Under) -> None:
     held = under("2026-0004")
     (first, second) = held.sql("from clinical order by patient_id").to_arrow_table().to_pylist()
@@ -216,6 +219,7 @@ def test_a_field_that_is_not_covered_has_no_value(under: Under) -> None:
     assert fields == [("age",), ("pseudonym",), ("submitting_centre",)]
 
 
+@pytest.mark.slow
 def test_an_older_day_and_another_cursor_show_no_more(under: Under) -> None:
     held = under("2026-0003")
     for other in (held.as_of("2020-03-04"), held.cursor(), held.sandboxed(), held.without_limits()):
@@ -254,6 +258,7 @@ def test_no_query_leads_past_the_agreement(under: Under, query: str) -> None:
     assert not [name for name in ("PatB", "PatC", "PatV") if name in str(refused.value)]
 
 
+@pytest.mark.slow
 def test_a_release_is_logged_without_a_patient(here: Chest, lake: str, tmp_path: Path) -> None:
     ask(here, lake, "select patient_id from patients", "2026-0003")
     released = find_last(lake, vocabulary.RELEASED)
@@ -295,6 +300,7 @@ def test_exports_have_what_is_covered(here: Chest, lake: str, tmp_path: Path) ->
     assert "agreement 2026-0003" in done.stderr
 
 
+@pytest.mark.slow
 def test_whole_files_and_tables_are_of_no_agreement(here: Chest, lake: str, under: Under) -> None:
     done = here("patient", "PatA", "--lake", lake, "--agreement", "2026-0004", "--format", "json")
     assert done.returncode == 0, done.stderr

@@ -197,6 +197,7 @@ def test_what_shows_rows_is_refused(made: Made, run: Any, name: str) -> None:
     assert refusal.body["what"] == f"chest {name}"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", ROUNDED)
 def test_what_shows_counts_rounds_them_or_is_refused(run: Any, name: str, tmp_path: Path) -> None:
     words, exact = ROUNDED[name]
@@ -220,6 +221,7 @@ def test_a_cohort_of_ones_own_needs_an_agreement_even_for_rounded_counts(run: An
     assert not _NAMES.findall(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ROUNDED if ROUNDED[name][0].startswith("covid_risk")])
 def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> None:
     """What the service refuses, too, to those who may see counts alone: each finds an exact number, or a patient."""
@@ -239,6 +241,7 @@ def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> 
         assert not _NAMES.findall(text)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -255,6 +258,7 @@ def test_groups_that_may_be_one_patient_need_an_agreement(run: Any, name: str, w
     assert (code, "only under an agreement" in text) == (1, True), text
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "words",
     [
@@ -274,6 +278,7 @@ def test_a_split_of_ones_own_needs_an_agreement(run: Any, words: str) -> None:
     assert not re.search(LEEDS, text, re.IGNORECASE)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("words", ["", "--by centre", "--train 70 --tune 15 --test 15 --balance sex,age,death"])
 def test_the_split_that_is_the_same_for_all_needs_none(run: Any, words: str) -> None:
     code, text, _ = run("cohort split", f"covid_risk {words}")
@@ -293,6 +298,7 @@ def test_a_cohort_of_ones_own_is_examined_without_the_lake(run: Any) -> None:
     assert not _NAMES.findall(text)
 
 
+@pytest.mark.slow
 def test_only_a_registered_manifest_is_reproduced_and_shows_no_more_than_whether_it_is_the_same(
     made: Made, run: Any, here: Chest, tmp_path: Path
 ) -> None:
@@ -314,6 +320,7 @@ def test_only_a_registered_manifest_is_reproduced_and_shows_no_more_than_whether
         assert not re.findall("Pat[ACV]|added|removed", done.stdout + done.stderr), "only who has withdrawn"
 
 
+@pytest.mark.slow
 def test_a_registered_question_that_fails_beyond_its_agreement_does_not_show_why(
     made: Made, run: Any, here: Chest, tmp_path: Path
 ) -> None:
@@ -337,6 +344,7 @@ def test_a_registered_question_that_fails_beyond_its_agreement_does_not_show_why
         assert not re.findall("Pat[BCDV]", done.stdout + done.stderr), words
 
 
+@pytest.mark.slow
 def test_no_name_that_an_author_wrote_is_in_what_was_released(here: Chest, tmp_path: Path) -> None:
     """A cohort, its parameters, its SQL and its file name patients; beside a name, a number is a fact about whom it
     names."""
@@ -400,6 +408,7 @@ def test_what_needs_no_agreement_shows_nothing_of_a_patient(run: Any, name: str)
     assert not _NAMES.findall(text)
 
 
+@pytest.mark.slow
 def test_small_numbers_are_not_in_the_overviews(run: Any) -> None:
     """The lake has four patients, with one or two images and at most one record each."""
     _, text, _ = run("status", "--format json")

@@ -173,6 +173,7 @@ def test_status_has_the_names_of_truth(ask: Chest, bucket: Path, truth: dict[str
     assert (found["blocked"], found["newest_published"]) == ([], found["snapshot"])
 
 
+@pytest.mark.slow
 def test_status_as_of_a_day(ask: Chest, truth: dict[str, Any]) -> None:
     found = answer(ask("status", "--as-of", DAY, "--format", "json"))
     assert found["as_of"] == {DAY: truth["as_of"][DAY]}
@@ -234,6 +235,7 @@ def test_a_table_has_all_rows_when_piped(ask: Chest) -> None:
         assert f"row {number} " in done.stdout
 
 
+@pytest.mark.slow
 def test_files_by_ending_and_by_format(ask: Chest, tmp_path: Path) -> None:
     query = "select patient_id, n_images from patients order by all"
     rows = answer(ask("sql", query, "--format", "json"))

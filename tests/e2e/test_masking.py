@@ -296,6 +296,7 @@ def written(folder: Path) -> str:
     return "".join(f"{path}{path.read_bytes().decode('utf-8', 'replace')}" for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", NAMES)
 def test_no_command_shows_a_secret_of_what_works(
     command: str, filled: dict[str, object], here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -474,6 +475,7 @@ def test_an_alert_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         assert CANARY not in notify.name_place(place)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("trouble", ["nobody there", "no bucket", "works"])
 def test_dagster_hears_no_secret(
     trouble: str, filled: dict[str, object], server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -126,6 +126,7 @@ def test_no_error_lets_a_control_character_through(name: str, tmp_path: Path) ->
         assert not UNSEEN.search(plain(seen)), repr(plain(seen))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("form", ["csv", "json", "table"])
 def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
     form: str, hostile: dict[str, object], chest: Chest
@@ -145,6 +146,7 @@ def test_a_terminal_sees_answers_escaped_and_a_pipe_gets_them_to_the_byte(
         assert not UNSEEN.search(piped.stdout)
 
 
+@pytest.mark.slow
 def test_progress_at_a_terminal_shows_nothing_of_keys(hostile: dict[str, object], tmp_path: Path) -> None:
     source = tmp_path / HOSTILE.replace("/", "")
     shutil.copytree(str(hostile["source"]), source)
@@ -204,6 +206,7 @@ def test_a_line_of_a_log_has_no_key(text: str, shown: str) -> None:
     assert retries.to_one_line(text) == shown
 
 
+@pytest.mark.slow
 def test_head_ends_a_pipe_quietly(hostile: dict[str, object]) -> None:
     program = f"{sys.executable} -c 'from warehouse.cli import main; main()'"
     for words_ in (
@@ -239,6 +242,7 @@ def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "lake"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("command", "words"),
     [

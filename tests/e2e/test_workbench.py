@@ -32,7 +32,7 @@ def lake(served_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_lake(served_lake, tmp_path_factory.mktemp("workbench") / "lake")
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NOTEBOOKS])
 def test_each_notebook_runs_from_top_to_bottom_and_again(name: str, lake: Path, tmp_path: Path) -> None:
     pytest.importorskip("marimo")
@@ -52,6 +52,7 @@ def test_each_notebook_runs_from_top_to_bottom_and_again(name: str, lake: Path, 
     assert expected.get(name, f"{name}.py") in made
 
 
+@pytest.mark.slow
 def test_notebooks_show_what_the_lake_has(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What their cells define is what the library answers."""
     pytest.importorskip("marimo")
@@ -89,7 +90,7 @@ def hostile_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "lake"
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NOTEBOOKS])
 def test_no_value_of_the_lake_is_markup_in_a_notebook(
     name: str, hostile_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +167,7 @@ def read_settings(folder: Path, home: Path) -> str:
     return shown.stdout
 
 
+@pytest.mark.slow
 def test_marimo_takes_no_settings_from_the_folder_where_the_workbench_is_started(
     tmp_path: Path, here: Callable[..., Any]
 ) -> None:

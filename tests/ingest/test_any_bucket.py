@@ -51,6 +51,7 @@ def fill(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.slow
 def test_any_bucket_is_loaded_by_its_headers(fill: Callable[..., Path], new_lake: Path, here: Chest) -> None:
     bucket = fill(
         {
@@ -113,6 +114,7 @@ def test_headers_of_a_sample_are_those_of_its_json(new_lake: Path, tmp_path: Pat
     assert found == [row for row in ask(by_json, query) if row[0] in {uid for uid, *_ in found}]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_pattern_names_what_keys_say(s3: S3, new_lake: Path) -> None:
     s3.put(
@@ -159,7 +161,7 @@ def test_a_lake_remembers_the_layout(fill: Callable[..., Path], new_lake: Path, 
     assert ask(new_lake, "select distinct patient_id, group_name from images") == [("P9", "training")]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "start"),
     [
@@ -201,6 +203,7 @@ def test_a_refresh_is_limited_to_patients_whom_keys_name(
     assert not limited("P2").published.is_new  # gone before: repeating it is no mistake
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_within_its_pixels_is_rejected(fill: Callable[..., Path], new_lake: Path) -> None:
     whole, compressed = build_file("P1", "1.1"), build_compressed("P1", "1.2")
     objects = {
@@ -296,7 +299,7 @@ def test_a_download_has_each_file_once(fill: Callable[..., Path], new_lake: Path
         assert wh.group("all").as_of("2020-05-05").sql("select count(*) from images").fetchall() == [(0,)]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
@@ -310,7 +313,7 @@ def test_a_unit_holds_a_bounded_number_of_long_headers(fill: Callable[..., Path]
     ]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_small_objects_that_expand_stop_nothing(fill: Callable[..., Path], new_lake: Path, workers: int) -> None:
     """700 kB of numbers, deflated to a few kB, are 2 MB of JSON. The others are loaded."""

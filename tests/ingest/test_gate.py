@@ -104,6 +104,7 @@ def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Ru
         run.con.execute("rollback")
 
 
+@pytest.mark.slow
 def test_an_object_repeated_anywhere_is_seen_by_ranges_of_any_size(
     run: warehouse.ingest.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def test_the_gate_agrees_with_the_rules(run: warehouse.ingest.Run, changes: list
         run.con.execute("rollback")
 
 
+@pytest.mark.slow
 def test_a_blocked_snapshot_is_not_published_and_readers_are_informed(own: str, bucket: Path, here: Chest) -> None:
     with warehouse.open(own) as wh:
         good, images = wh.snapshot.number, len(wh.group("all").images().fetchall())
@@ -185,6 +187,7 @@ def test_a_blocked_snapshot_is_not_published_and_readers_are_informed(own: str, 
     assert (both.returncode, both.stderr.count("not both")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: Path) -> None:
     alter(own, "update raw.headers set key = key || '!'")
     for _ in range(2):
@@ -207,6 +210,7 @@ def test_a_refusal_is_remembered_once_and_ends_with_the_fault(own: str, bucket: 
     assert status["refreshes"][0]["snapshot"] == status["snapshot"] == result.snapshot
 
 
+@pytest.mark.slow
 def test_a_blocked_first_refresh_is_reported(bucket: Path, tmp_path: Path, here: Chest) -> None:
     folder = str(tmp_path / "lake")
     with open_run(str(bucket), folder) as run:
@@ -232,6 +236,7 @@ def test_any_blocking_rule_holds_the_gate(
     assert {r.check.name: r.n_rows for r in publish_gate.run_blocking_checks(run) if r.n_rows} == {"no_ct": count}
 
 
+@pytest.mark.slow
 def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) -> None:
     alter(own, "update core.clinical set rules = 'older', age = 7")
     with open_run(str(bucket), own) as run:
@@ -243,6 +248,7 @@ def test_publishing_alone_cleans_by_the_new_rules_first(own: str, bucket: Path) 
         assert wh.sql("select count(*) from patients where age = 7").fetchall() == [(0,)]
 
 
+@pytest.mark.slow
 def test_status_of_an_older_snapshot_lists_the_tables_it_has(own: str, bucket: Path) -> None:
     with open_run(str(bucket), own) as run:
         store.transact(run.con, "as it was", lambda: run.con.execute("drop table ops.manifests"))

@@ -108,7 +108,7 @@ def read_rejects(lake: Path) -> dict[str, tuple[str, str]]:
     return {row["key"]: (row["kind"], row["reason"]) for row in rows}
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [ALONE, WORKERS], ids=["alone", "workers"])
 def test_the_bad_are_rejects_and_the_good_are_found(tmp_path: Path, how: Settings, here: Chest) -> None:
     bucket, lake = tmp_path / "bucket", start_lake(tmp_path / "lake")
@@ -158,6 +158,7 @@ def test_the_bad_are_rejects_and_the_good_are_found(tmp_path: Path, how: Setting
     assert read_rejects(lake).keys() == found.keys() - {*BAD_HEADERS, spell("zz{AUTHOR}.txt")}
 
 
+@pytest.mark.slow
 def test_content_that_becomes_bad_leaves_the_earlier_row(tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", start_lake(tmp_path / "lake")
     write_objects(bucket, {key("P"): header(), key("Q"): header()})
@@ -169,6 +170,7 @@ def test_content_that_becomes_bad_leaves_the_earlier_row(tmp_path: Path) -> None
     assert ask(lake, "select patient_id, Modality from images order by all") == [("P", "CT"), ("Q", "CT")]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_bucket_and_changed_keys(tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", start_lake(tmp_path / "lake")
     write_objects(bucket, {key("P"): header(), key("{SNAPSHOT_ID}"): header(), "zz{AUTHOR}.txt": "x"})
@@ -182,6 +184,7 @@ def test_a_part_of_a_bucket_and_changed_keys(tmp_path: Path) -> None:
     assert read_rejects(lake).keys() == {spell(key("{SNAPSHOT_ID}")), spell("zz{AUTHOR}.txt")}
 
 
+@pytest.mark.slow
 def test_headers_of_dicom_files(tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", start_lake(tmp_path / "lake")
     files = {
@@ -197,6 +200,7 @@ def test_headers_of_dicom_files(tmp_path: Path) -> None:
     assert read_rejects(lake).keys() == {"b", "c"}
 
 
+@pytest.mark.slow
 def test_keys_on_s3(s3: S3, tmp_path: Path) -> None:
     lake = start_lake(tmp_path / "lake")
     objects = {name: header().encode() for name in (key("P1"), key("{SNAPSHOT_ID}"), "zz{DATA_PATH}.txt")}
@@ -207,6 +211,7 @@ def test_keys_on_s3(s3: S3, tmp_path: Path) -> None:
     assert read_rejects(lake).keys() == {spell(key("{SNAPSHOT_ID}")), spell("zz{DATA_PATH}.txt")}
 
 
+@pytest.mark.slow
 def test_a_key_with_a_nul_stops_no_refresh(s3: S3, tmp_path: Path, here: Chest) -> None:
     """DuckLake writes the first and the last patient of a plan into its own statement, and ended it at the NUL."""
     lake = start_lake(tmp_path / "lake")

@@ -121,6 +121,7 @@ def test_nothing_new_makes_no_snapshot(bucket: Path, lake: Path) -> None:
     assert (second.is_new, second.snapshot) == (False, first.snapshot)
 
 
+@pytest.mark.slow
 def test_many_removals_are_refused(bucket: Path, lake: Path, here: Any) -> None:
     refresh(bucket, lake)
     for number in range(3):
@@ -158,6 +159,7 @@ def test_prefix_touches_nothing_outside_it(bucket: Path, lake: Path) -> None:
     assert ask(lake, "select count(*) from clinical_history where patient_id = 'P1'") == [(2,)]
 
 
+@pytest.mark.slow
 def test_prefix_may_end_within_a_name(bucket: Path, lake: Path) -> None:
     write_objects(bucket, person("P10"))
     assert refresh(bucket, lake, prefix="training/P1").objects.listed == 6
@@ -182,6 +184,7 @@ def test_dcm_follows_the_bucket(bucket: Path, lake: Path) -> None:
     assert ask(lake, query) == [(None, None, False)]
 
 
+@pytest.mark.slow
 def test_dcm_written_later_is_not_there_before(tmp_path: Path, lake: Path) -> None:
     names = "Covid1/1.2/1.3/1.4"
     uids = {"0020000D": "1.2", "0020000E": "1.3"}
@@ -198,6 +201,7 @@ def test_dcm_written_later_is_not_there_before(tmp_path: Path, lake: Path) -> No
         assert wh.as_of("2020-04-05").sql("select n_dcm, dcm_size from series").fetchall() == [(1, 5)]
 
 
+@pytest.mark.slow
 def test_of_several_dcm_the_mirrored_one_is_meant(tmp_path: Path, lake: Path) -> None:
     """The same image sent on two days has two headers, each with its own .dcm."""
     days = ("2020-04-01", "2020-04-03")
@@ -230,6 +234,7 @@ def test_sources_in_one_lake_leave_each_other_alone(tmp_path: Path, lake: Path) 
     assert not content(lake, f"source = '{other}'")["raw.objects"]
 
 
+@pytest.mark.slow
 def test_groups(bucket: Path, lake: Path, here: Any) -> None:
     write_objects(bucket, person("V1", "validation") | person("X1", "elsewhere"))
     refresh(bucket, lake)

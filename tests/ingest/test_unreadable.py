@@ -113,7 +113,7 @@ def numbers(most: int) -> Callable[[str], bool]:
     return lambda path: any(f"/Covid{number}/data" in path for number in range(most))
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [DENIED, GONE, BROKEN, answer_with_page, shorten_body, alter_byte], ids=lambda f: f.__name__
 )
@@ -142,7 +142,7 @@ def test_many_unread_are_not_published_and_nothing_is_lost(
         assert not any(rows_checks(wh).values())
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [DENIED, BROKEN, alter_byte, shorten_body, answer_with_page], ids=lambda f: f.__name__
 )
@@ -175,7 +175,7 @@ def test_a_few_unread_keep_their_rows_and_are_named(
     assert here("check", "rows_held_over", "--lake", lake).returncode == 0
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [DENIED, GONE, BROKEN], ids=lambda f: f.__name__)
 def test_a_few_unread_new_objects_stop_nothing(bucket: Faulty, server: S3, new_lake: Path, fault: Fault) -> None:
     lake = new_lake
@@ -200,7 +200,7 @@ def test_what_comes_altered_once_is_fetched_again(bucket: Faulty, new_lake: Path
     assert set(ages_in(new_lake).values()) == {50}
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [DENIED, BROKEN, alter_byte], ids=lambda f: f.__name__)
 def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
     bucket.fail(fault, when=lambda path: "data.json" in path)
@@ -216,6 +216,7 @@ def test_a_bucket_that_cannot_be_read_is_refused(bucket: Faulty, tmp_path: Path,
     assert len(ages_in(tmp_path / "lake")) == N
 
 
+@pytest.mark.slow
 def test_full_mends_what_an_older_version_let_in(bucket: Faulty, new_lake: Path) -> None:
     bucket.fail(alter_byte, when=numbers(3))
     careless = Settings(request_seconds=0.5, check_etags=0)

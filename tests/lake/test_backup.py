@@ -102,6 +102,7 @@ def test_a_backup_restored_elsewhere_answers_the_same_and_can_be_refreshed(
         assert wh.sql("select count(distinct source) from images").fetchone() == (2,)
 
 
+@pytest.mark.slow
 def test_a_second_backup_copies_new_files_and_removes_unneeded_ones(copied: Path, bucket: Path, here: Chest) -> None:
     place = location.parse_address(str(copied / "lake"))
     unchanged = backups.backup(copied / "backup", str(copied / "lake"))
@@ -131,6 +132,7 @@ def test_a_second_backup_copies_new_files_and_removes_unneeded_ones(copied: Path
     assert answers(copied / "backup") == answers(copied / "lake")
 
 
+@pytest.mark.slow
 def test_a_backup_can_be_taken_at_any_moment_of_a_refresh(tmp_path: Path) -> None:
     """A refresh in a process of its own, in many small commits; every backup taken meanwhile is a sound lake."""
     make_bucket(tmp_path / "bucket", 10)
@@ -174,6 +176,7 @@ def test_a_folder_with_a_file_of_that_name_is_no_backup(copied: Path, here: Ches
     assert (copied / "backup/data/core/thesis.txt").read_text() == "years"
 
 
+@pytest.mark.slow
 def test_a_killed_backup_leaves_the_previous_one_intact(copied: Path, tmp_path: Path) -> None:
     make_bucket(tmp_path / "more", 8)
     warehouse.refresh(str(tmp_path / "more"), str(copied / "lake"), add_source=True, settings=Settings(unit_objects=20))
@@ -230,6 +233,7 @@ def test_the_checksums_are_those_of_sha256sum(original: Path) -> None:
     assert (original / "backup").stat().st_mode & 0o027 == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_lake_is_named_and_the_old_backup_stays(copied: Path) -> None:
     (copied / "more").mkdir()
     (copied / "more" / "notes.txt").write_text("a new snapshot, so that there is something to do")
@@ -251,6 +255,7 @@ def test_a_damaged_lake_is_named_and_the_old_backup_stays(copied: Path) -> None:
     assert backups.verify(copied / "backup").holds
 
 
+@pytest.mark.slow
 def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest) -> None:
     source = copied / "lake"
 
@@ -281,6 +286,7 @@ def test_what_is_refused(copied: Path, bucket: Path, tmp_path: Path, here: Chest
         backups.backup(copied / "backup", str(source))
 
 
+@pytest.mark.slow
 def test_a_lake_moves_to_postgresql_and_is_restored_by_pg_dump(original: Path, copied: Path, chest: Chest) -> None:
     """Its Parquet files lie on S3 afterwards; every snapshot answers as before, and the next refresh goes on."""
     old = copied / "lake"

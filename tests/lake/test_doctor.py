@@ -121,6 +121,7 @@ def flip_all(lake: Path, seed: int) -> set[str]:
     return flipped
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_found_and_repaired(
     original: Path, lake: Path, rows: dict[str, list[Any]], tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_every_flipped_bit_is_found_and_repaired(
         assert not [found for found in wh.check() if found.n_rows and found.check.severity == "blocking"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tables",
     [
@@ -183,6 +185,7 @@ def test_a_query_of_a_damaged_file_names_the_doctor(lake: Path, here: Chest) -> 
         wh.check()
 
 
+@pytest.mark.slow
 def test_a_healthy_lake_and_one_that_is_not_on_the_command_line(original: Path, lake: Path, here: Chest) -> None:
     done = here("doctor", "--lake", lake, "-q")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Healthy.")
@@ -213,6 +216,7 @@ def test_lost_files_are_put_back_from_a_backup_byte_for_byte(original: Path, lak
     assert all(path.read_bytes() == (original / path.relative_to(lake.parent)).read_bytes() for path in lost)
 
 
+@pytest.mark.slow
 def test_repair_with_a_source_loads_again_what_was_dropped(
     original: Path, lake: Path, rows: dict[str, list[Any]], here: Chest
 ) -> None:
@@ -223,6 +227,7 @@ def test_repair_with_a_source_loads_again_what_was_dropped(
     assert read_rows(lake) == rows
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "empty", "missing"])
 def test_a_damaged_catalogue_is_restored_from_a_backup(
     damage: str, original: Path, lake: Path, rows: dict[str, list[Any]]
@@ -248,6 +253,7 @@ def test_a_damaged_catalogue_is_restored_from_a_backup(
     assert doctor.examine(str(lake)).is_healthy
 
 
+@pytest.mark.slow
 def test_what_a_repair_has_kept_is_not_replaced_by_the_next(original: Path, lake: Path) -> None:
     catalogue = lake / "catalog.sqlite"
     (lake / "catalog.sqlite.damaged").mkdir()  # whatever has the name
@@ -258,6 +264,7 @@ def test_what_a_repair_has_kept_is_not_replaced_by_the_next(original: Path, lake
     assert kept == {"catalog.sqlite.2.damaged", "catalog.sqlite.3.damaged"}
 
 
+@pytest.mark.slow
 def test_an_older_catalogue_is_restored_and_what_came_later_is_loaded_again(original: Path, lake: Path) -> None:
     late = {"training/Late/data/2020-04-01/data.json": '{"Pseudonym": "Late"}'}
     write_objects(original / "bucket", late)
@@ -274,6 +281,7 @@ def test_an_older_catalogue_is_restored_and_what_came_later_is_loaded_again(orig
         shutil.rmtree(original / "bucket/training/Late")
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("words", [("doctor", "--repair", "--from-backup", "BACKUP"), ("backup", "--verify", "BACKUP")])
 def test_a_catalogue_that_could_not_be_read_is_not_called_damaged(
     original: Path, lake: Path, tmp_path: Path, words: tuple[str, ...]
@@ -305,6 +313,7 @@ def test_a_row_of_the_catalogue_that_refers_to_nothing_is_found(lake: Path) -> N
     assert "the file itself" in " ".join(one.what for one in doctor.examine(str(lake)).findings)
 
 
+@pytest.mark.slow
 def test_a_restored_catalogue_and_a_second_lake_on_the_data_path(lake: Path) -> None:
     mark = lake / "data/lake.json"
     there = json.loads(mark.read_text(encoding="utf-8"))
@@ -322,6 +331,7 @@ def test_a_restored_catalogue_and_a_second_lake_on_the_data_path(lake: Path) -> 
     assert "lies in another" in " ".join(one.what for one in doctor.examine(str(lake)).findings)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", ["data/lake.json", "data/lake.key"])
 def test_small_files_that_are_no_longer_text_are_explained(original: Path, lake: Path, name: str, here: Chest) -> None:
     with (lake / name).open("ab") as file:
@@ -342,6 +352,7 @@ def test_orphans_and_what_dead_processes_left_are_removed(lake: Path) -> None:
     assert not list(lake.rglob(".chest-part-*"))
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_living_writer_is_shown_and_that_of_a_dead_one_is_free(lake: Path) -> None:
     code = (
         "import sys\nfrom warehouse.lake import location, store\nfrom warehouse.settings import Settings\n"
@@ -365,6 +376,7 @@ def test_the_lock_of_a_living_writer_is_shown_and_that_of_a_dead_one_is_free(lak
     assert doctor.repair(str(lake)).after.is_healthy
 
 
+@pytest.mark.slow
 def test_rows_that_no_bucket_has_are_given_up_only_with_consent(original: Path, lake: Path) -> None:
     (damaged,) = [path for path in list_parquet(lake) if "ops/refreshes" in path.as_posix()][:1]
     flip(damaged, 50, 1)
@@ -381,6 +393,7 @@ def test_rows_that_no_bucket_has_are_given_up_only_with_consent(original: Path, 
         doctor.repair(str(lake), from_backup=original / "bucket")
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("table", ["ops/migrations", "ops/files"])
 def test_the_lake_s_own_books_are_written_again(table: str, lake: Path) -> None:
     for path in [path for path in list_parquet(lake) if table in path.as_posix()]:

@@ -175,6 +175,7 @@ def test_answers_stay_and_unneeded_files_are_removed(own: dict[str, Any]) -> Non
     assert warehouse.refresh(str(own["bucket"]), folder).published.is_new is False
 
 
+@pytest.mark.slow
 def test_snapshots_of_the_last_days_are_kept(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     before = own["answers"]
@@ -197,6 +198,7 @@ def rows_of_refreshes(folder: str) -> list[dict[str, Any]]:
         return found
 
 
+@pytest.mark.slow
 def test_a_dry_run_reports_and_changes_nothing(
     own: dict[str, Any], here: Chest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +233,7 @@ def test_only_old_orphans_are_removed(own: dict[str, Any]) -> None:
     assert [path.exists() for path in (dead, fresh, other)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_open_readers_continue_or_get_an_error(own: dict[str, Any]) -> None:
     folder, numbers = own["lake"], own["numbers"]
     with warehouse.open(folder, snapshot=numbers[1]) as kept, warehouse.open(folder, snapshot=numbers[2]) as gone:

@@ -85,7 +85,7 @@ def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path:
     assert answers(filled) == expected
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statements",
     [
@@ -149,7 +149,7 @@ def make_operators(kind: str, schema: str) -> list[str]:
     return [function, *operators]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statements",
     [
@@ -187,6 +187,7 @@ def test_nothing_that_somebody_else_put_into_the_database_runs_with_ones_rights(
     assert purge(withdrawn, Settings(), ["Covid1"]).holds
 
 
+@pytest.mark.slow
 def test_no_operator_of_somebody_else_runs_where_a_schema_is_made(
     server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_no_operator_of_somebody_else_runs_where_a_schema_is_made(
     warehouse.refresh(str(bucket), server.address("making", tmp_path / "data", schema="lakes"))
 
 
+@pytest.mark.slow
 def test_a_catalogue_to_which_an_upgrade_of_ducklake_added_columns_is_opened(
     server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_catalogue_to_which_an_upgrade_of_ducklake_added_columns_is_opened(
     warehouse.open(address).close()
 
 
+@pytest.mark.slow
 def test_a_catalogue_in_a_schema_of_other_letters_is_examined_too(
     server: Postgres, bucket: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +243,7 @@ def test_second_refresh_does_nothing(filled: str, bucket: Path, server: Postgres
     assert server.run("select max(snapshot_id) from ducklake_snapshot", "chest") == before
 
 
+@pytest.mark.slow
 def test_which_views_changed_is_read_off_the_catalogue(server: Postgres, bucket: Path, tmp_path: Path) -> None:
     server.run("create database changing")
     address = server.address("changing", tmp_path / "data")
@@ -272,7 +276,7 @@ def test_only_one_writer_at_a_time(filled: str, bucket: Path, chest: Chest) -> N
         pass  # the lock went with its holder
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["listing", "checking", "compacting tables"])
 def test_a_writer_whose_connections_were_cut_stops_without_its_lock(
     server: Postgres, bucket: Path, tmp_path: Path, moment: str
@@ -323,6 +327,7 @@ def test_two_lakes_share_a_database(server: Postgres, tmp_path: Path) -> None:
             assert wh.patients().select("patient_id").fetchall() == [(site,)]
 
 
+@pytest.mark.slow
 def test_parquet_on_s3(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.run("create database remote")
     record = {"training/Covid1/data/2020-03-01/data.json": '{"Pseudonym": "Covid1", "SwabStatus": "Negative"}'}
@@ -390,6 +395,7 @@ def test_a_schema_must_be_a_plain_name(server: Postgres, tmp_path: Path) -> None
         location.parse_address(server.address("chest", tmp_path, schema="a'b"))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_is_one_line_and_no_abort(bucket: Path, tmp_path: Path) -> None:
     """In a process of its own: closing a connection whose transaction is open would end it by a signal."""
     script = """

@@ -71,6 +71,7 @@ def require_refusal(lake: Path, here: Chest) -> None:
 REMOVE = "insert into ducklake_files_scheduled_for_deletion values (1, ?, 0, '2020-01-01 00:00:00+00')"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", ["main", "ops"])
 def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path, here: Chest) -> None:
     """DuckLake's own clean-up removes the file before it finds that the lake is attached to be read."""
@@ -86,6 +87,7 @@ def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path
     require_refusal(lake, here)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "text",
     [
@@ -148,6 +150,7 @@ def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) 
     require_refusal(lake, here)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -183,6 +186,7 @@ def test_views_of_snapshots_that_nobody_sees_are_not_run(lake: Path, here: Chest
     require_refusal(lake, here)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -338,6 +342,7 @@ def retype(lake: Path, table: str, column: str, kind: str = "VARCHAR") -> None:
         con.execute("drop table theirs")
 
 
+@pytest.mark.slow
 def test_sql_in_the_place_of_a_number_is_not_run_by_a_purge(tmp_path: Path, here: Chest) -> None:
     """A purge puts the number of a file's first row into its statement; that of a file of an older snapshot, which
     nobody reads otherwise. This text ends the statement, and writes a file by another."""
@@ -360,6 +365,7 @@ def test_sql_in_the_place_of_a_number_is_not_run_by_a_purge(tmp_path: Path, here
     assert {path.name for path in tmp_path.iterdir()} == {"bucket", "lake"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["VARCHAR", "UUID", "BLOB"])
 def test_every_number_of_a_catalogue_is_one(kind: str, lake: Path, here: Chest) -> None:
     with contextlib.closing(sqlite3.connect(lake / "catalog.sqlite")) as con:
@@ -402,6 +408,7 @@ def test_a_catalogue_has_nothing_but_tables(statement: str, lake: Path, here: Ch
     require_refusal(lake, here)
 
 
+@pytest.mark.slow
 def test_a_view_of_sqlite_in_the_copy_for_readers_is_not_run(made: Path, lake: Path, here: Chest) -> None:
     change(lake, "create view theirs as select 1")
     (lake / "catalog.sqlite").rename(lake / "catalog.read.sqlite")
@@ -463,6 +470,7 @@ def test_views_of_one_s_own_that_compute_are_read(lake: Path, here: Chest) -> No
     assert here("sql", "select count(*) from clinical", "--lake", lake).returncode == 0
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "info",
     [
@@ -484,6 +492,7 @@ def test_the_info_of_a_commit_that_is_not_ours_is_none(info: str, lake: Path, he
         assert (done.returncode in (0, 2), "Traceback" in done.stderr) == (True, False), (words, done.stderr)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("mark", ["[" * 3_000, '{"lake": "x", "snapshot": 1e400}', '{"lake": 1, "snapshot": [1]}'])
 def test_a_mark_of_any_text_is_one_line(mark: str, lake: Path, here: Chest) -> None:
     (lake / "data/lake.json").write_text(mark)
@@ -494,6 +503,7 @@ def test_a_mark_of_any_text_is_one_line(mark: str, lake: Path, here: Chest) -> N
         assert "does not state which lake its files belong to" in " ".join((done.stdout + done.stderr).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [500, 5_000])
 def test_json_in_the_rows_of_a_lake_is_one_line(depth: int, lake: Path, here: Chest) -> None:
     text = "[" * depth + "]" * depth

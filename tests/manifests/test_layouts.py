@@ -105,6 +105,7 @@ def list_files(data: Path) -> list[str]:
 # Columns of images
 
 
+@pytest.mark.slow
 def test_columns_of_images_are_labels_of_the_rows_and_of_the_digest(root: Path, made: warehouse.Manifest) -> None:
     plain = warehouse.manifest(root / "plain")
     assert made.about["columns"] == ["InstanceNumber", "StudyDate"]
@@ -118,6 +119,7 @@ def test_columns_of_images_are_labels_of_the_rows_and_of_the_digest(root: Path, 
     assert rows.filter(pl.col("object") == "clinical")["InstanceNumber"].null_count() == 3
 
 
+@pytest.mark.slow
 def test_a_manifest_with_columns_is_reproduced_and_its_state_is_known(ask: Chest, root: Path, tmp_path: Path) -> None:
     assert (
         ask("manifest", "export", root / "all.sql", "-o", tmp_path / "m", "--columns", "SeriesNumber").returncode == 0
@@ -168,6 +170,7 @@ def test_a_template_gives_each_object_its_path(made: warehouse.Manifest, tmp_pat
     assert not (data / "INCOMPLETE").exists()
 
 
+@pytest.mark.slow
 def test_flat_has_one_folder_with_names_of_their_own(root: Path, tmp_path: Path) -> None:
     """An image sent again under a later day has the same SOPInstanceUID, and a file of its own."""
     objects = {**make_bucket(), **make_image("PatB", 1, day="2020-04-01")}
@@ -222,6 +225,7 @@ def test_values_become_safe_names(made: warehouse.Manifest, tmp_path: Path) -> N
     assert folders == {"Leeds/unknown", "__York_ a_b_/unknown"}
 
 
+@pytest.mark.slow
 def test_a_folder_remembers_its_layout(ask: Chest, made: warehouse.Manifest, tmp_path: Path) -> None:
     data = tmp_path / "data"
     fetch(made, data, TEMPLATE)
@@ -299,6 +303,7 @@ def test_layouts_that_cannot_be_are_refused_before_a_byte_is_fetched(
     assert [name for name in list_files(tmp_path / "data") if name not in own] == []
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("corrected", ["{patient_id}/{key}", "flat", "keys"])
 def test_a_refused_layout_does_not_bind_the_folder(
     ask: Chest, made: warehouse.Manifest, tmp_path: Path, corrected: str
@@ -315,6 +320,7 @@ def test_a_refused_layout_does_not_bind_the_folder(
 VALUES = st.text(st.sampled_from("aAé\u0301./ \\:*\x00\x1f\u200ccon\n"), max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=4))
 def test_no_value_leads_out_of_the_folder(
@@ -349,6 +355,7 @@ def own(root: Path, ask: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "n_images"), [("PatA", 3), ("1.9.A", 3), ("1.9.A.2", 1), ("1.9.B.1", 1)])
 def test_a_patient_a_study_and_a_series_are_downloaded(own: Chest, tmp_path: Path, what: str, n_images: int) -> None:
     data = tmp_path / "data"
@@ -369,6 +376,7 @@ def test_a_patient_a_study_and_a_series_are_downloaded(own: Chest, tmp_path: Pat
     assert f" {what} (dcm, json; group training), which is a different download" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_manifest_that_waits_in_the_folder_must_have_the_answer_of_the_lake(own: Chest, tmp_path: Path) -> None:
     """A folder made by a stranger could name other objects, or objects of another group, as those of a patient."""
     data, kept = tmp_path / "data", tmp_path / "data/.chest/manifest"
@@ -414,6 +422,7 @@ def test_a_manifest_is_downloaded_by_its_folder(own: Chest, root: Path, tmp_path
     assert not (tmp_path / "data/.chest").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_with_the_name_of_a_patient_is_not_taken_for_the_patient(
     own: Chest, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +435,7 @@ def test_a_folder_with_the_name_of_a_patient_is_not_taken_for_the_patient(
     assert own("download", "PatA", "-o", tmp_path / "lake's", "--kind", "patient").returncode == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_found_or_is_ambiguous_is_one_line(own: Chest, root: Path, tmp_path: Path) -> None:
     done = own("download", "Nobody", "-o", tmp_path / "data")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

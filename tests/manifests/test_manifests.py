@@ -218,6 +218,7 @@ def test_export_writes_what_the_cohort_answered(ask: Chest, still_bucket: Path, 
     assert ask("manifest", "export", cohort, "-o", tmp_path / "m").returncode == 2  # it is in the way
 
 
+@pytest.mark.slow
 def test_manifest_json_keeps_to_its_schema(still: warehouse.Manifest) -> None:
     schema = json.loads((still.folder / "manifest.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -255,6 +256,7 @@ def test_same_bucket_in_other_batches_on_another_lake_gives_the_same_manifest(
     assert pl.read_parquet(other.folder / "manifest.parquet").equals(pl.read_parquet(still.folder / "manifest.parquet"))
 
 
+@pytest.mark.slow
 def test_digest_follows_labels_and_objects(still_lake: str, still: warehouse.Manifest, tmp_path: Path) -> None:
     renamed = tmp_path / "films.sql"
     renamed.write_text(COHORT.replace(", submitting_centre", ", submitting_centre as centre"))
@@ -264,6 +266,7 @@ def test_digest_follows_labels_and_objects(still_lake: str, still: warehouse.Man
     assert len({still.digest, named.digest, fewer.digest}) == 3
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("grain", "column", "images"),
     [
@@ -405,6 +408,7 @@ def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, m
     assert "is gone" in done.stderr
 
 
+@pytest.mark.slow
 def test_another_lake_is_distinguished_from_its_own(
     ask: Chest, still: warehouse.Manifest, still_bucket: Path, tmp_path: Path
 ) -> None:
@@ -415,6 +419,7 @@ def test_another_lake_is_distinguished_from_its_own(
     assert ask("manifest", "reproduce", still.folder, "--lake", tmp_path / "other", "--newest").returncode == 0
 
 
+@pytest.mark.slow
 def test_patients_withdrawn_since_are_named(ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest) -> None:
     shutil.rmtree(bucket / "training/PatB")
     warehouse.refresh(str(bucket), lake, allow_removals=True)
@@ -520,6 +525,7 @@ def test_verify_agrees_with_what_a_refresh_would_answer(
 # Compare
 
 
+@pytest.mark.slow
 def test_compare_names_what_came_went_and_changed(
     ask: Chest, lake: str, bucket: Path, cohort: Path, made: warehouse.Manifest, tmp_path: Path
 ) -> None:
@@ -588,6 +594,7 @@ def test_an_incomplete_download_is_reported(ask: Chest, made: warehouse.Manifest
     assert not (tmp_path / "data/INCOMPLETE").exists()
 
 
+@pytest.mark.slow
 def test_a_large_object_goes_on_from_its_part(lake: str, bucket: Path, cohort: Path, tmp_path: Path) -> None:
     from warehouse.manifests.download import download
 
@@ -611,6 +618,7 @@ def test_a_large_object_goes_on_from_its_part(lake: str, bucket: Path, cohort: P
     assert (data / row["key"]).read_bytes() == big.read_bytes()
 
 
+@pytest.mark.slow
 def test_no_room_and_no_folder_are_one_line(ask: Chest, lake: str, bucket: Path, cohort: Path, tmp_path: Path) -> None:
     huge = bucket / "training/PatA/images/2020-03-02/1.2.A.1.dcm"
     with huge.open("wb") as file:
@@ -738,6 +746,7 @@ def test_exports_are_recorded_and_marked_when_their_answer_changes(
     assert "state" not in answer(ask("manifest", "list", "--format", "json"))[0]
 
 
+@pytest.mark.slow
 def test_an_export_from_a_lake_that_stays_busy_is_an_error_and_leaves_nothing(
     lake: str, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -800,6 +809,7 @@ def test_downloaded_files_come_with_their_labels(still: warehouse.Manifest, tmp_
     assert "torch" not in sys.modules
 
 
+@pytest.mark.slow
 def test_a_bucket_whose_address_no_manifest_can_name_is_one_line(cohort: Path, tmp_path: Path) -> None:
     write_objects(tmp_path / "bu\tck", small_bucket())
     warehouse.refresh(str(tmp_path / "bu\tck"), str(start_lake(tmp_path / "lake")))

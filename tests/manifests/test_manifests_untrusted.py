@@ -410,6 +410,7 @@ def test_records_that_do_not_hold_together_are_refused(untrusted: Path, change: 
         warehouse.manifest(untrusted)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("table", ["manifest", "records"])
 def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, untrusted: Path, table: str) -> None:
     with duckdb.connect() as con:
@@ -424,6 +425,7 @@ def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, untrust
     assert "states 2,000,000 rows" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_value_of_a_manifest_makes_a_line_of_its_own(
     ask: Chest, root: Path, untrusted: Path, tmp_path: Path
 ) -> None:
@@ -493,6 +495,7 @@ def evil(root: Path, untrusted: Path, tmp_path: Path) -> Path:
     return untrusted
 
 
+@pytest.mark.slow
 def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
     ask: Chest, root: Path, evil: Path, tmp_path: Path
 ) -> None:
@@ -527,6 +530,7 @@ def test_a_seal_from_elsewhere_distinguishes_a_recreated_manifest(ask: Chest, ro
     assert pickle.loads(pickle.dumps(warehouse.manifest(root / "good"))).seal == seal
 
 
+@pytest.mark.slow
 def test_the_register_knows_what_the_lake_exported(root: Path, evil: Path, tmp_path: Path) -> None:
     lake, source = str(root / "lake"), str(root / "bucket")
     good = warehouse.manifest(root / "good")
@@ -578,7 +582,7 @@ def test_what_was_checked_is_what_is_used(root: Path, untrusted: Path, tmp_path:
                 held.execute(query).fetchall()
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a*b'c", 'q"?[x]', "a=b", "-m", "\u00fc \n"])
 def test_folders_of_any_name(ask: Chest, root: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(root / "good", tmp_path / "in" / name)
@@ -616,6 +620,7 @@ KEYS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(KEYS, st.booleans())
 @example(["a", "a/b", "b"], False)
@@ -722,6 +727,7 @@ def test_compare_names_an_etag_that_the_digest_does_not_cover(ask: Chest, root: 
     assert "4 same, 0 added, 2 changed, 0 removed" in done.stdout
 
 
+@pytest.mark.slow
 def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: Path, tmp_path: Path) -> None:
     odd = "2.25.1\x00\x1f\u2028"
     objects = objects_of("PatC", "C")

@@ -59,7 +59,7 @@ def refused(lake: Path) -> WarehouseError:
     return caught.value
 
 
-@pytest.mark.parametrize(
+@pytest.mark.slow(after=1)
     ("fault", "words"),
     [
         (SLOW_DOWN, "fewer requests"),
@@ -88,6 +88,7 @@ def test_what_may_heal_is_marked(
         assert warehouse.refresh("s3://chest", str(new_lake), settings=SETTINGS).clinical.loaded == 30
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -108,7 +109,7 @@ def test_what_will_not_heal_is_not_tried_again(bucket: Faulty, tmp_path: Path, f
         assert bucket.failed <= 2
 
 
-@pytest.mark.parametrize(
+@pytest.mark.slow(after=1)
     "fault", [SLOW_DOWN, reset_connection, answer_with(500, "InternalError")], ids=["slow", "reset", "broken"]
 )
 def test_short_trouble_heals_within_the_refresh(bucket: Faulty, new_lake: Path, fault: Fault) -> None:

@@ -56,6 +56,7 @@ def expected(sample: Path) -> dict[str, Any]:
     return answers(sample / "listed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["CSV", "ORC", "Parquet"])
 def test_answers_are_those_of_a_listing(
     s3: S3, sample: Path, expected: dict[str, Any], new_lake: Path, form: str
@@ -95,6 +96,7 @@ def keys(lake: Path) -> dict[str, int]:
         return dict(wh.sql("select key, size from raw.objects").fetchall())
 
 
+@pytest.mark.slow
 def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Path) -> None:
     lake_of(s3, "before", new_lake)
     change(s3, "before")
@@ -104,6 +106,7 @@ def test_what_changed_before_it_is_taken_from_an_inventory(s3: S3, new_lake: Pat
     assert keys(new_lake) == {row["Key"]: row["Size"] for row in build_listing(s3, "before")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_known", [False, True], ids=["of a new lake", "of a lake that has it"])
 def test_a_key_that_is_listed_twice_is_one_object(s3: S3, tmp_path: Path, is_known: bool) -> None:
     """The larger of the two, whichever comes first; other keys are what they were."""
@@ -122,6 +125,7 @@ def test_a_key_that_is_listed_twice_is_one_object(s3: S3, tmp_path: Path, is_kno
         assert found == sorted((row["Key"], row["Size"]) for row in build_listing(s3, bucket))
 
 
+@pytest.mark.slow
 def test_later_changes_are_listed_at_their_prefixes(s3: S3, tmp_path: Path) -> None:
     lake_of(s3, "changed", tmp_path / "lake")
     write_inventory(s3, "changed", "CSV", taken_at=datetime.now(UTC) + timedelta(minutes=1))
@@ -136,6 +140,7 @@ def test_later_changes_are_listed_at_their_prefixes(s3: S3, tmp_path: Path) -> N
     assert keys(tmp_path / "lake") == {row["Key"]: row["Size"] for row in build_listing(s3, "changed")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])
 def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, whole: bool) -> None:
     bucket, lake = f"after-{whole}".lower(), new_lake
@@ -157,6 +162,7 @@ def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, whole: b
     assert refresh(bucket, lake).objects.removed == 1
 
 
+@pytest.mark.slow
 def test_objects_gone_since_are_noticed_when_they_are_read(s3: S3, new_lake: Path) -> None:
     s3.put("vanishing", {key(patient): RECORD for patient in range(20)})
     write_inventory(s3, "vanishing", "CSV")
@@ -220,6 +226,7 @@ def test_an_incomplete_inventory_is_passed_over(s3: S3, tmp_path: Path, damage: 
     assert ("not complete yet" if damage == "unfinished" else "does not match its checksum") in note
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("damage", "words"), [("file", "does not match its checksum"), ("missing", "vanished")], ids=["file", "missing"]
 )

@@ -114,6 +114,7 @@ WAYS = [by_arn, by_metadata_file, in_folder, by_parquet, by_parquet_on_s3]
 Way = Callable[[S3, list[dict[str, Any]], Path], str]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_answers_are_those_of_a_listing(
     s3: S3, sample: Path, expected: dict[str, Any], new_lake: Path, tmp_path: Path, way: Way
@@ -125,6 +126,7 @@ def test_answers_are_those_of_a_listing(
     assert any("-" in etag for _, _, etag, *_ in expected["objects"])
 
 
+@pytest.mark.slow
 def test_going_over_to_a_table_and_back_changes_nothing(s3: S3, sample: Path, tmp_path: Path) -> None:
     lake = shutil.copytree(sample / "listed", tmp_path / "lake")
     address = by_metadata_file(s3, build_rows(s3, "sample"), tmp_path)
@@ -156,6 +158,7 @@ def test_rows_deleted_from_the_table_are_no_objects(s3: S3, tmp_path: Path) -> N
     assert {*sizes(open_by("deleted", address))} == {key(patient) for patient in (0, 2, 3, 5)}
 
 
+@pytest.mark.slow
 def test_what_the_table_lacks_is_looked_up(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("lacking", {key(patient): RECORD for patient in range(12)})
     rows = build_rows(s3, "lacking")
@@ -180,6 +183,7 @@ def test_what_the_table_lacks_of_a_part_is_looked_up_whatever_it_lacks_elsewhere
     assert found == {key(patient).removeprefix("training/"): len(RECORD) for patient in range(3)}
 
 
+@pytest.mark.slow
 def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("after", {key(patient): RECORD for patient in range(20)})
     address = by_metadata_file(s3, build_rows(s3, "after"), tmp_path)
@@ -194,6 +198,7 @@ def test_what_was_learnt_after_it_is_not_undone(s3: S3, new_lake: Path, tmp_path
     assert keys(new_lake) == newest
 
 
+@pytest.mark.slow
 def test_a_table_that_is_behind_does_not_undo_what_was_listed_shortly_before_its_state(
     s3: S3, new_lake: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +211,7 @@ def test_a_table_that_is_behind_does_not_undo_what_was_listed_shortly_before_its
     assert key(50) in keys(new_lake)
 
 
+@pytest.mark.slow
 def test_a_table_that_lacks_most_objects_removes_nothing(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("filling", {key(patient): RECORD for patient in range(20)})
     whole = write_parquet(build_rows(s3, "filling"), tmp_path / "whole")
@@ -219,6 +225,7 @@ def test_a_table_that_lacks_most_objects_removes_nothing(s3: S3, new_lake: Path,
     assert len(keys(new_lake)) == 20
 
 
+@pytest.mark.slow
 def test_a_part_of_the_bucket_is_listed_directly(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("parts", {key(patient): RECORD for patient in range(3)})
     address = write_parquet(build_rows(s3, "parts"), tmp_path / "table")
@@ -251,6 +258,7 @@ def test_a_journal_is_refused(s3: S3, tmp_path: Path) -> None:
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 def test_rows_of_another_bucket_are_refused(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("mine", {key(1): RECORD})
     warehouse.refresh("s3://mine", str(new_lake))
@@ -289,6 +297,7 @@ def test_an_unusable_table_states_the_remedy(s3: S3, tmp_path: Path) -> None:
     assert not lake.exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_lost_leaves_the_lake_as_it_was(s3: S3, new_lake: Path, tmp_path: Path) -> None:
     s3.put("lost", {key(patient): RECORD for patient in range(4)})
     warehouse.refresh("s3://lost", str(new_lake))
@@ -333,6 +342,7 @@ def put_elsewhere(s3: S3, address: str, where: Path) -> str:
     return str(where / "1.metadata.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_local", [False, True], ids=["bucket", "folder"])
 def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_path: Path, is_local: bool) -> None:
     """They would be opened with the credentials of whoever refreshes, or be files of that machine."""
@@ -345,6 +355,7 @@ def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_pa
         refresh(bucket, tmp_path / "lake", address)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"]
 )
@@ -374,6 +385,7 @@ def test_no_spelling_of_a_name_leads_out_of_where_the_table_is(
         refresh("spelt", tmp_path / "lake", place)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("spelling", ["file://{path}", "{path}", "s3://{path}"])
 def test_a_server_leads_nobody_to_a_table_of_their_own_machine(
     s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str
@@ -425,6 +437,7 @@ def test_a_table_of_a_time_that_is_yet_to_come_is_refused(
         refresh("ahead", tmp_path / "lake", place)
 
 
+@pytest.mark.slow
 def test_a_table_that_s3_is_filling_is_refused(
     s3: S3, monkeypatch: pytest.MonkeyPatch, new_lake: Path, tmp_path: Path
 ) -> None:

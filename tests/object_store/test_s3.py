@@ -68,6 +68,7 @@ def truth(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["s3://whole", "s3://shared/sites/leeds/"])
 def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, new_lake: Path, source: str) -> None:
     result = warehouse.refresh(source, str(new_lake))
@@ -83,6 +84,7 @@ def test_answers_are_those_of_the_folder(s3: S3, uploaded: str, folder: Path, ne
         assert wh.group("all").sql(pairs).fetchone()[1] == found["dcm"] > 0
 
 
+@pytest.mark.slow
 def test_second_refresh_does_nothing_then_changes_and_removals_follow(s3: S3, new_lake: Path) -> None:
     lake, client = str(new_lake), s3.client()
     days = [f"2020-03-{day:02d}" for day in range(1, 21)]
@@ -115,6 +117,7 @@ def test_etags_are_those_of_s3_without_quotes(s3: S3, uploaded: str) -> None:
     assert not any('"' in etag for etag in listed.values())
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("below", ["", "site a/"])
 def test_odd_keys_stop_nothing_and_are_kept(s3: S3, new_lake: Path, below: str) -> None:
     bucket = f"odd{len(below)}"
@@ -130,6 +133,7 @@ def test_odd_keys_stop_nothing_and_are_kept(s3: S3, new_lake: Path, below: str) 
     assert {key.rstrip("/") for key in found} == {key.rstrip("/") for key in odd}
 
 
+@pytest.mark.slow
 def test_odd_patient_ids_load(s3: S3, new_lake: Path) -> None:
     day = "2020-03-01"
     patients = [
@@ -160,6 +164,7 @@ def test_odd_patient_ids_load(s3: S3, new_lake: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_a_thousand_keys_and_more_are_listed_whole(s3: S3) -> None:
     s3.put("many", {f"k/{number:04d}": b"" for number in range(1100)})
     bucket = S3Bucket("s3://many", Settings())
@@ -172,6 +177,7 @@ def test_a_thousand_keys_and_more_are_listed_whole(s3: S3) -> None:
     assert again == {*keys, "k//odd"}
 
 
+@pytest.mark.slow
 def test_refresh_below_a_prefix_touches_nothing_else(s3: S3, new_lake: Path) -> None:
     lake = str(new_lake)
     records = {f"training/Covid{number}/data/2020-03-01/data.json": RECORD for number in (1, 10, 2)}
@@ -191,6 +197,7 @@ class Deleting(S3Bucket):
         self.meanwhile()
 
 
+@pytest.mark.slow
 def test_objects_that_go_or_change_after_the_listing_are_tried_again(
     s3: S3, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +225,7 @@ def test_objects_that_go_or_change_after_the_listing_are_tried_again(
         assert len(wh.clinical_history().fetchall()) == 29
 
 
+@pytest.mark.slow
 def test_profile_and_region_are_honoured(server: S3, uploaded: str, chest: Chest, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(f"[profile nhs]\nregion = eu-west-2\nendpoint_url = {server.endpoint}\n")
     (tmp_path / "keys").write_text("[nhs]\naws_access_key_id = A\naws_secret_access_key = B\n")
@@ -281,6 +289,7 @@ def test_refusals_are_one_line_and_leave_no_lake(
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 def test_a_refusal_leaves_an_older_lake_as_it_was(s3: S3, tmp_path: Path, here: Chest) -> None:
     lake = str(tmp_path / "lake")
     s3.put("gone", {f"{PATIENT}/data/2020-03-01/data.json": RECORD})
@@ -324,6 +333,7 @@ def test_wrong_keys_are_refused_in_one_line(
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 def test_published_sample_by_rclone(
     checked: S3, samples: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def test_no_way_of_reading_follows_a_redirection(code: int, place: str, hostile:
     assert internal.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["", "NO_PROXY"])
 def test_refresh_and_download_follow_no_redirection(
     proxy: str, hostile: Faulty, internal: Internal, tmp_path: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +158,7 @@ def test_refresh_and_download_follow_no_redirection(
     assert internal.asked == []
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("ending", [".metadata.json", ".avro", ".parquet"])
 def test_the_files_of_a_metadata_table_follow_no_redirection(

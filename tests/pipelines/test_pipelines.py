@@ -201,6 +201,7 @@ def test_counts_of_a_refresh_of_few_patients_are_hidden(
     assert views["images"] < truth["image_json"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exact")
 def test_a_second_refresh_does_nothing(loaded: Loaded, instance: dg.DagsterInstance) -> None:
     with warehouse.open(str(loaded.lake)) as reader:

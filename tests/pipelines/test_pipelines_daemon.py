@@ -133,6 +133,7 @@ def in_postgres(text: str) -> str:
     return block.sub("", text[:start] + text[end:])
 
 
+@pytest.mark.slow
 def test_dagsters_history_in_postgresql_by_the_commented_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @dg.asset
     def thing() -> None: ...

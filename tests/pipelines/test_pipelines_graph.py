@@ -171,6 +171,7 @@ def test_a_new_image_moves_every_cohort_and_each_manifest_is_kept_once(house: Ho
     assert recorded.count("covid_risk") == 2
 
 
+@pytest.mark.slow
 def test_a_manifest_that_was_not_recorded_is_recorded_by_the_next_run(house: House) -> None:
     with store.open_writer(location.parse_address(str(house.lake)), Settings()) as con:
         store.transact(con, "forgotten", lambda: con.execute("delete from ops.manifests where cohort = 'ventilation'"))
@@ -227,6 +228,7 @@ def test_the_report_of_the_snapshot_is_written_and_the_pictures_are_small_pngs(h
     assert "clinical" in str(metadata["seconds by step"].value)
 
 
+@pytest.mark.slow
 def test_no_patient_and_no_value_in_anything_that_dagster_keeps(house: House) -> None:
     assert len(house.runs) > 5
     kept = "".join(str(entry) for run in house.runs for entry in house.instance.all_logs(run))

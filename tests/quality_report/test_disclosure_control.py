@@ -182,6 +182,7 @@ def show_both_ways(counts: Mapping[tuple[str, str], int]) -> tuple[tuple[object,
     return (first.total, *tables), tuple(steps)
 
 
+@pytest.mark.slow
 def test_whoever_has_all_pages_about_two_traits_finds_no_small_count() -> None:
     """Table 1 with and without --by, by either trait, confounders, and steps of which each has the patients of a level.
 
@@ -366,6 +367,7 @@ def test_attrition(regions: dict[str, tuple[int, int]]) -> None:
                 assert len(found) >= 2, f"{what} of {union} must be {found}"
 
 
+@pytest.mark.slow
 def test_steps_that_branch_and_unite(lake: str, here: Chest, tmp_path: Path) -> None:
     """Each rounded by itself, women 0, men 0 and both 10 would disclose that each is 4."""
     (tmp_path / "both.sql").write_text(BRANCHES)
@@ -467,6 +469,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root / "lake")
 
 
+@pytest.mark.slow
 def test_an_association_discloses_no_more_than_the_table_beside_it(lake: str, here: Chest) -> None:
     """Ten hidden cells were once solved for exactly, from the sixteen digits of V beside them. Cells count patients."""
     done = here("cohort", "confounders", "covid_risk", "--lake", lake, "--label", "covid_status", "--format", "json")
@@ -493,6 +496,7 @@ def test_an_association_discloses_no_more_than_the_table_beside_it(lake: str, he
     assert len(exact["associations"]) > len(shown["associations"])
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("label", ["ethnicity", "nullif(n_images % 4, 1)", "nullif(age < 60, n_images % 3 = 1)"])
 def test_the_same_patients_by_the_same_label_are_rounded_in_one_way(
     label: str, lake: str, here: Chest, tmp_path: Path

@@ -231,6 +231,7 @@ TYPES = """
 """
 
 
+@pytest.mark.slow
 def test_types_of_labels_survive(wh: warehouse.Warehouse, root: Path, tmp_path: Path) -> None:
     for grain in ("patient", "study"):
         name = {"patient": "patient_id", "study": "StudyInstanceUID"}[grain]
@@ -250,6 +251,7 @@ def test_types_of_labels_survive(wh: warehouse.Warehouse, root: Path, tmp_path: 
         assert clinical == ((2, 2) if grain == "patient" else (1, 0)), "a label belongs to a patient or to nobody"
 
 
+@pytest.mark.slow
 def test_listing_manifests_runs_no_sql_unless_asked(here: Chest, root: Path, tmp_path: Path) -> None:
     place = ("--lake", root / "lake")
     made = here("manifest", "export", write(root, "select patient_id from patients"), "-o", tmp_path / "m", *place)
@@ -276,6 +278,7 @@ def test_listing_manifests_runs_no_sql_unless_asked(here: Chest, root: Path, tmp
 UNBOUNDED = "levenshtein(repeat('ab', 400000) || patient_id, repeat('ba', 400000))"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("family", "command", "words"),
     [
@@ -338,6 +341,7 @@ def test_many_queries_have_the_time_of_one(wh: warehouse.Warehouse, root: Path) 
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -467,6 +471,7 @@ def test_what_is_not_text_is_refused_in_one_line(root: Path, kind: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.slow
 def test_commands_refuse_them_in_one_line(here: Chest, root: Path) -> None:
     odd, deep = root / "odd.sql", write(root, DEEP["brackets"])
     odd.write_bytes(ODD["Latin-1"])

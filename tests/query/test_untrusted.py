@@ -271,6 +271,7 @@ def test_names_are_read_as_duckdb_reads_them(
         assert is_admitted(query) == is_found(query), query
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "condition",
     [
@@ -308,7 +309,7 @@ FAILING = (
 )
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", FAILING)
 def test_no_error_shows_a_value_past_the_day(lake: str, failing: str) -> None:
     """A condition on what the views keep back is tried on no row of it, wherever it stands: all are answered."""
@@ -535,7 +536,7 @@ def test_a_query_that_takes_too_long_is_stopped(lake: str, bomb: str) -> None:
 DOUBLED = ", ".join(f"a{n} as (select * from a{n - 1} x, a{n - 1} y)" for n in range(1, 30))
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "words"),
     [
@@ -563,6 +564,7 @@ def test_a_command_ends_in_time_and_memory(
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_chest_sql_is_the_users_own_unless_untrusted(chest: Chest, lake: str, root: Path) -> None:
     reading = f"select content from read_text('{root / 'secret.txt'}')"
     refused = chest("sql", reading, "--lake", lake, "--untrusted")

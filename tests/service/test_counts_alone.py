@@ -24,6 +24,7 @@ def token(served_lake: Path, tmp_path: Path) -> Any:
         yield served, tokens["somebody"]
 
 
+@pytest.mark.slow
 def test_several_bases_of_rounding_do_not_find_the_exact_number(token: tuple[Served, str]) -> None:
     served, somebody = token
     for path in ("cohorts/covid_risk/counts", "cohorts/covid_risk/attrition", "cohorts/covid_risk/table1", "checks"):
@@ -37,6 +38,7 @@ def test_several_bases_of_rounding_do_not_find_the_exact_number(token: tuple[Ser
     assert body.status_code == 403
 
 
+@pytest.mark.slow
 def test_groups_of_a_table_name_no_patient_image_or_day(token: tuple[Served, str]) -> None:
     served, somebody = token
     path = f"{API}/cohorts/covid_risk/table1"
@@ -82,6 +84,7 @@ def test_no_known_number_is_added_and_no_values_are_united(token: tuple[Served, 
         assert served.post(f"{API}/cohorts/{name}/counts", {"parameters": given}, somebody).status_code in (200, 403)
 
 
+@pytest.mark.slow
 def test_steps_of_two_cohorts_that_begin_alike_are_compared(token: tuple[Served, str], served_lake: Path) -> None:
     """Ranges of ages of one and of the other could have been subtracted: no film has a swab 1 day before and after."""
     import warehouse
@@ -129,6 +132,7 @@ def test_those_who_may_see_rows_may_ask_all_of_that(served: Served, tokens: dict
     assert served.get(f"{API}/cohorts/prior_data/counts", tokens["rows"], params=given).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_count_that_fails_is_a_refusal(served_lake: Path) -> None:
     """Whether it fails may depend on one patient: days added to an admission told its day, if asked often enough."""
     import anyio

@@ -179,6 +179,7 @@ def wait_for_some(asked: list, number: int) -> list:  # type: ignore[type-arg]
     return [next(done).result() for _ in range(number)]
 
 
+@pytest.mark.slow
 def test_a_question_of_a_client_that_has_gone_is_stopped(served_lake: Path) -> None:
     with serve_thread(served_lake, processes=1) as served:
         assert served.get(COUNT).status_code == 200
@@ -238,6 +239,7 @@ def test_workers_that_hang_or_take_too_much_memory_are_replaced(served_lake: Pat
         assert served.get(COUNT).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux alone has it")
 def test_when_memory_runs_out_the_system_ends_workers_first(served_lake: Path) -> None:
     """Several of them may take more than there is: each has half of it."""
@@ -282,6 +284,7 @@ def record(number: int) -> str:
     return f"training/P{number}/data/2020-03-01/data.json"
 
 
+@pytest.mark.slow
 def test_a_lake_published_again_is_seen_by_the_next_request(growing: tuple[Path, Path]) -> None:
     bucket, lake = growing
     query = f"{API}/sql?q=select+count(*)+as+n,+count(distinct+a.patient_id)+as+m+from+clinical+a,+clinical+b"
@@ -359,6 +362,7 @@ def test_refusals_are_few(served_lake: Path) -> None:
         memory.admit("two", {"": whole - {1}, "a step": whole | {-7}}, 5)
 
 
+@pytest.mark.slow
 def test_workers_that_ended_by_a_fault_are_started_anew(served_lake: Path) -> None:
     import anyio
 

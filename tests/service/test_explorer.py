@@ -62,6 +62,7 @@ def list_choices(table: FacetTable) -> list[Selection]:
     return [*single, *map(parse_selection, together)]
 
 
+@pytest.mark.slow
 def test_a_choice_counts_the_patients_of_the_cohort_that_it_builds(
     table: FacetTable, served_lake: Path, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_choice_counts_the_patients_of_the_cohort_that_it_builds(
             assert found == set(table.list_patients(members, 0, 1_000)), selection
 
 
+@pytest.mark.slow
 def test_an_earlier_day_has_the_images_and_the_facts_of_that_day(served_lake: Path, tmp_path: Path) -> None:
     """Images are read once for all days: on each day they are those of a session of it, as its cohorts count them."""
     path = tmp_path / "built.sql"
@@ -109,6 +111,7 @@ def test_facets_count_what_sql_counts(table: FacetTable, served_lake: Path) -> N
     assert {level: n for level, n in counted["modality"].patients.items() if level != MISSING} == dict(others)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("grain", ["patient", "study", "image"])
 def test_a_built_cohort_passes_the_lint_whatever_was_chosen(
     grain: str, table: FacetTable, served_lake: Path, tmp_path: Path, here: Callable[..., Any]
@@ -178,6 +181,7 @@ def test_whoever_has_table_1_too_finds_no_small_count(name: str, values: Sequenc
             assert len(found) > 1 or found <= {0, 5}
 
 
+@pytest.mark.slow
 def test_centres_are_rounded_in_one_order_whatever_their_spelling(tmp_path: Path) -> None:
     """Table 1 names a centre as most of its patients do, and the explorer in one way: sorted by these names, each
     would round other sums."""
@@ -368,6 +372,7 @@ def test_the_log_has_no_choice_and_no_patient(served: Served, tokens: dict[str, 
     assert "leeds" not in str(last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["explore?exact=1", "explore/patients", "api/v1/sql?q=select+count(*)+from+patients"])
 def test_no_page_of_a_snapshot_counts_somebody_who_has_withdrawn(path: str, served_lake: Path, tmp_path: Path) -> None:
     """Nothing else has made the server look at the list: the number of the snapshot is in the address."""

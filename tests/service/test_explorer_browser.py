@@ -157,6 +157,7 @@ def test_a_manifest_is_exported(tab: Watched) -> None:
         assert json.loads(archive.read("manifest.json"))["cohort"]
 
 
+@pytest.mark.slow
 def test_the_slider_shows_a_patient_as_known_on_each_day(tab: Watched, served_lake: Path) -> None:
     """One whose record changes: at its left end only the first day's news, at the right end everything."""
     page = tab.page
@@ -188,6 +189,7 @@ def test_the_slider_shows_a_patient_as_known_on_each_day(tab: Watched, served_la
     assert page.locator("#day-shown").inner_text() >= str(last)
 
 
+@pytest.mark.slow
 def test_small_pictures_are_those_of_the_gateway(tab: Watched, served_lake: Path) -> None:
     """Each series of a study has one, drawn by DICOMweb; and the page says so where one cannot be drawn."""
     pytest.importorskip("warehouse.service.dicomweb", reason="DICOMweb is not part of this version")
@@ -249,6 +251,7 @@ def test_without_scripts_every_link_and_form_works(browser: Any, served: Served,
         assert page.locator("#day-shown").inner_text() <= "2020-05-01"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("width", [1280, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_the_window(

@@ -37,6 +37,7 @@ def ask(served: Served, token: str, method: str, **given: Any) -> Any:
     return answer.json()
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_no_argument_of_a_tool_is_a_fault(
     tool: str, served: Served, tokens: dict[str, str], schemas: dict[str, dict[str, Any]]
@@ -50,6 +51,7 @@ def test_no_argument_of_a_tool_is_a_fault(
     assert not [line for line in served.read_log()[before:] if "fault" in line or line["status"] >= 500]
 
 
+@pytest.mark.slow
 def test_no_part_of_an_address_is_a_fault(served: Served) -> None:
     before = len(served.read_log())
     for path, method in sorted({*list_addresses(served)}):
@@ -62,6 +64,7 @@ def test_no_part_of_an_address_is_a_fault(served: Served) -> None:
     assert not [line for line in served.read_log()[before:] if "fault" in line or line["status"] >= 500]
 
 
+@pytest.mark.slow
 def test_no_parameter_of_an_address_is_a_fault(served: Served) -> None:
     before = len(served.read_log())
     described = served.get("/api/v1/openapi.json").json()["paths"]

@@ -43,6 +43,7 @@ def wait_for_line(file: Path, text: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("path", ["/explore", "/explore/patients"])
 def test_a_page_states_what_is_being_read(path: str, impatient: Served) -> None:
     waiting, found = ask_until(impatient, path, 202)
@@ -57,6 +58,7 @@ def test_a_page_states_what_is_being_read(path: str, impatient: Served) -> None:
     assert impatient.get(path).status_code == 200, "what has been read is kept"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scripts", [True, False])
 def test_the_page_shows_itself_again_in_a_browser(scripts: bool, impatient: Served) -> None:
     address = f"{impatient.address}/explore?token={impatient.token}"
@@ -67,6 +69,7 @@ def test_the_page_shows_itself_again_in_a_browser(scripts: bool, impatient: Serv
     assert (asked[0], asked[-1]) == (202, 200)
 
 
+@pytest.mark.slow
 def test_a_search_is_asked_again_by_clients_that_nobody_here_wrote(impatient: Served) -> None:
     """dicomweb-client asks again after 503, by its defaults."""
     session = create_session()
@@ -78,6 +81,7 @@ def test_a_search_is_asked_again_by_clients_that_nobody_here_wrote(impatient: Se
     assert (asked[0], asked[-1]) == (503, 200)
 
 
+@pytest.mark.slow
 def test_a_search_that_comes_too_early_states_when_to_ask_again(impatient: Served) -> None:
     waiting, found = ask_until(impatient, "/dicomweb/series", 503)
     assert int(waiting[0].headers["retry-after"]) > 0
@@ -85,11 +89,13 @@ def test_a_search_that_comes_too_early_states_when_to_ask_again(impatient: Serve
     assert found.status_code == 200
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_not_awaited_for_ever(impatient: Served) -> None:
     _, found = ask_until(impatient, "/cohort/there_is_none/dicomweb/studies", 503)
     assert found.status_code == 404
 
 
+@pytest.mark.slow
 def test_the_lake_is_read_when_the_server_starts(served_lake: Path, tmp_path: Path) -> None:
     """With lines on the terminal; not with --no-warm."""
     log = tmp_path / "log"
@@ -105,6 +111,7 @@ def test_the_lake_is_read_when_the_server_starts(served_lake: Path, tmp_path: Pa
     assert "lake" not in errors.read_text()
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_read_when_it_is_published(served_bucket: Path, served_lake: Path, tmp_path: Path) -> None:
     """Without anybody asking: the first who does need not wait."""
     lake = copy_lake(served_lake, tmp_path / "lake")
@@ -116,6 +123,7 @@ def test_a_snapshot_is_read_when_it_is_published(served_bucket: Path, served_lak
         assert served.get("/explore").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_server_that_reads_can_be_ended(served_lake: Path, tmp_path: Path) -> None:
     with serve_process(served_lake, tmp_path / "log") as served:
         assert served.process

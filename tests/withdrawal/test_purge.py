@@ -202,6 +202,7 @@ def test_no_byte_and_no_value_of_the_patients_is_left(purged: Purged) -> None:
             assert "Covid1" not in text, path
 
 
+@pytest.mark.slow
 def test_the_certificate_names_nobody_and_what_was_done(lake: Path, tmp_path: Path, here: Chest) -> None:
     done = here("withdraw", *GONE, "--purge", "--lake", lake, "-o", tmp_path / "certificate.json", "-q")
     assert done.returncode == 0, done.stderr
@@ -277,6 +278,7 @@ def test_a_list_of_backups_that_names_other_folders_changes_nothing_there(purged
     assert (root / "notes/BACKUP.txt").read_text() == "my own"
 
 
+@pytest.mark.slow
 def test_names_that_compression_puts_together_by_chance_are_no_finding(here: Chest, tmp_path: Path) -> None:
     """`Covid1`, and then what is new of `Covid2`: of a patient `Covid12`, each purge ended as not proven."""
     assert here("sample", tmp_path / "bucket", "--patients", 12, "--seed", 1, "--clean", "-q").returncode == 0
@@ -346,7 +348,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     return root / "lake", drop_gone(read_as_plain(place))
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("seam", [seam for seam in SEAMS if seam in _FEW or os.environ.get("CHEST_KILLS") == "all"])
 def test_a_purge_killed_anywhere_is_finished_by_the_next(
     small: tuple[Path, dict[str, list[str]]], tmp_path: Path, seam: str

@@ -134,6 +134,7 @@ def test_the_newest_may_be_compared_with_a_snapshot_that_had_the_patient(lake: P
         assert rows == [("P1",)]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", [f"table_{kind}" for kind in ("changes", "insertions", "deletions")])
 def test_the_changes_of_a_table_do_not_show_who_is_hidden(here: Chest, lake: Path, name: str) -> None:
     """In a session that hides patients by deletions of its own, these had their rows, as deleted ones."""
@@ -145,6 +146,7 @@ def test_the_changes_of_a_table_do_not_show_who_is_hidden(here: Chest, lake: Pat
         assert "Older snapshots still have patients" in done.stderr
 
 
+@pytest.mark.slow
 def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest, bucket: str, lake: Path) -> None:
     first, *_ = list_published(lake)
     withdraw(lake, "P2")
@@ -165,6 +167,7 @@ def test_older_snapshots_do_not_show_who_was_removed_from_the_newest(here: Chest
     assert done.stdout.startswith("patient_id")
 
 
+@pytest.mark.slow
 def test_sessions_derived_from_one_that_hides_patients_outlive_it(lake: Path) -> None:
     withdraw(lake, "P2")
     derived = warehouse.open(lake).group("training").as_of("2030-01-01")
@@ -173,6 +176,7 @@ def test_sessions_derived_from_one_that_hides_patients_outlive_it(lake: Path) ->
     derived.close()
 
 
+@pytest.mark.slow
 def test_the_list_outlives_maintenance_that_keeps_nothing(here: Chest, bucket: str, lake: Path, tmp_path: Path) -> None:
     with warehouse.open(lake) as wh:
         wh.cohort("prior_data", patients=["P2"]).export(tmp_path / "kept")
@@ -187,6 +191,7 @@ def test_the_list_outlives_maintenance_that_keeps_nothing(here: Chest, bucket: s
     assert not any("'P2'" in row for rows in read_all(lake).values() for row in rows)
 
 
+@pytest.mark.slow
 def test_a_permission_does_not_outlive_the_opt_out_that_it_was_for(lake: Path) -> None:
     def shown() -> bool:
         with warehouse.open(lake) as wh:
@@ -232,6 +237,7 @@ def test_what_arrives_later_of_a_withdrawn_patient_is_never_loaded(bucket: str, 
     assert not warehouse.refresh(bucket, str(lake)).published.is_new
 
 
+@pytest.mark.slow
 def test_a_renewed_list_lets_those_come_back_who_are_no_longer_on_it(bucket: str, lake: Path) -> None:
     before = read_all(lake)
     opt_out(lake, "P1", "P3")
@@ -254,6 +260,7 @@ def test_a_renewed_list_lets_those_come_back_who_are_no_longer_on_it(bucket: str
     assert again == before
 
 
+@pytest.mark.slow
 def test_inclusion_needs_a_named_permission_which_is_recorded(here: Chest, lake: Path) -> None:
     opt_out(lake, "P1", "P3")
     withdraw(lake, "P3")
@@ -307,6 +314,7 @@ def test_mistakes_are_explained_in_one_line(here: Chest, lake: Path, words: tupl
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_lake_without_its_key_is_not_read_as_if_nobody_had_withdrawn(bucket: str, lake: Path) -> None:
     withdraw(lake, "P2")
     key = lake / "data/lake.key"
@@ -320,6 +328,7 @@ def test_a_lake_without_its_key_is_not_read_as_if_nobody_had_withdrawn(bucket: s
     assert warehouse.refresh(bucket, str(lake)).objects.withheld == 7
 
 
+@pytest.mark.slow
 def test_maintenance_changes_nothing_about_it(bucket: str, lake: Path) -> None:
     withdraw(lake, "P2")
     warehouse.refresh(bucket, str(lake))
@@ -334,6 +343,7 @@ def test_maintenance_changes_nothing_about_it(bucket: str, lake: Path) -> None:
     assert not any("'P1'" in row for rows in read_all(lake).values() for row in rows)
 
 
+@pytest.mark.slow
 def test_a_backup_knows_who_has_withdrawn(here: Chest, lake: Path, tmp_path: Path) -> None:
     withdraw(lake, "P2")
     assert here("backup", tmp_path / "backup", "--lake", lake).returncode == 0
@@ -341,6 +351,7 @@ def test_a_backup_knows_who_has_withdrawn(here: Chest, lake: Path, tmp_path: Pat
     assert here("backup", tmp_path / "backup", "--verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_service_follows_the_list_without_a_restart(lake: Path) -> None:
     from warehouse.service.readers import Readers
     from warehouse.service.scope import Scope
@@ -356,6 +367,7 @@ def test_a_service_follows_the_list_without_a_restart(lake: Path) -> None:
         readers.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_refreshed", [False, True])
 def test_who_withdrew_after_a_backup_stays_on_the_list_when_the_catalogue_is_restored_from_it(
     here: Chest, bucket: str, lake: Path, tmp_path: Path, has_refreshed: bool
@@ -380,6 +392,7 @@ def test_who_withdrew_after_a_backup_stays_on_the_list_when_the_catalogue_is_res
     assert repairing.put_back(location.parse_address(str(lake)), Settings()) == 0
 
 
+@pytest.mark.slow
 def test_nobody_reads_a_restored_lake_without_those_who_withdrew_since_whatever_else_is_damaged(
     here: Chest, lake: Path, tmp_path: Path
 ) -> None:
@@ -397,6 +410,7 @@ def test_nobody_reads_a_restored_lake_without_those_who_withdrew_since_whatever_
         assert "P2" not in {row[0] for row in wh.sql("select patient_id from images").fetchall()}
 
 
+@pytest.mark.slow
 def test_no_catalogue_is_restored_if_it_is_not_known_who_withdrew_since(
     here: Chest, lake: Path, tmp_path: Path
 ) -> None:
@@ -413,6 +427,7 @@ def test_no_catalogue_is_restored_if_it_is_not_known_who_withdrew_since(
     assert "The catalogue was restored from" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_repair_that_ended_before_the_list_was_put_back_is_taken_up_by_the_next(
     here: Chest, bucket: str, lake: Path, tmp_path: Path
 ) -> None:
@@ -429,6 +444,7 @@ def test_a_repair_that_ended_before_the_list_was_put_back_is_taken_up_by_the_nex
     assert here("doctor", "--lake", lake).returncode == 0
 
 
+@pytest.mark.slow
 def test_who_was_given_back_after_a_repair_is_not_put_on_the_list_again(
     here: Chest, lake: Path, tmp_path: Path
 ) -> None:
