@@ -40,16 +40,21 @@ filled as (
         -- A header as it was sent is in normal form, or was brought into it: then members may be left over.
         case
             when members is not null
-                then list_filter(
-                    tags_sent,
-                    lambda tag, place: (
-                        not regexp_full_match(tag, '[0-9A-F]{8}') and json_type(members[place]) <> 'NULL'
-                        or json_type(members[place]) = 'OBJECT'
-                        and not list_has_any(json_keys(members[place]), ['Value', 'InlineBinary', 'BulkDataURI'])
-                        and not list_has_all(
-                            ['vr', 'keyword', 'name', 'tag', 'privateCreator'], json_keys(members[place])
+                then list_transform(
+                    list_filter(
+                        list_zip(tags_sent, members),
+                        lambda pair: (
+                            (not regexp_full_match(pair[1], '[0-9A-F]{8}') and json_type(pair[2]) <> 'NULL')
+                            or (
+                                json_type(pair[2]) = 'OBJECT'
+                                and not list_has_any(json_keys(pair[2]), ['Value', 'InlineBinary', 'BulkDataURI'])
+                                and not list_has_all(
+                                    ['vr', 'keyword', 'name', 'tag', 'privateCreator'], json_keys(pair[2])
+                                )
+                            )
                         )
-                    )
+                    ),
+                    lambda pair: pair[1]
                 )
         end as odd_members
     from (

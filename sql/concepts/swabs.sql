@@ -106,16 +106,17 @@ words as (
             regexp_replace(
                 lower(raw_value),
                 '\b(?:not?|non|never|nil|none|neither|nor|without|false(?:ly)?)\W+'
-                || '(?:(?:yet|been|be|an?|any|sars|cov|covid|rna|virus|[0-9]+)\W+)*(?:positive|pos|detected|reactive)\b',
+                || '(?:(?:yet|been|be|an?|any|sars|cov|covid|rna|virus|[0-9]+)\W+)*'
+                || '(?:positive|pos|detected|reactive)\b',
                 ' ', 'g'
             ),
             'positive|\bdetected|\breactive|\bpos\b|[+]'
         ) as mentions_positive,
         regexp_full_match(
             lower(raw_value),
-            '(?:[^a-z?¿？]|\b(?:positive|pos|ve|detected|reactive|weak(?:ly)?|low|strong(?:ly)?|high|level|confirmed|repeat'
-            || '|sars|cov|covid|coronavirus|virus|viral|rna|rt|pcr|gene|orf[0-9]?[ab]*|[ensx]|ct|value|test(?:ed)?|swab'
-            || '|result|for|the|is|was|on|by|in|at|nasal|nose|throat|np|nasopharyngeal|lab|laboratory)s?\b)*'
+            '(?:[^a-z?¿？]|\b(?:positive|pos|ve|detected|reactive|weak(?:ly)?|low|strong(?:ly)?|high|level|confirmed'
+            || '|repeat|sars|cov|covid|coronavirus|virus|viral|rna|rt|pcr|gene|orf[0-9]?[ab]*|[ensx]|ct|value'
+            || '|test(?:ed)?|swab|result|for|the|is|was|on|by|in|at|nasal|nose|throat|np|nasopharyngeal|lab|laboratory)s?\b)*'
         ) as says_only_positive
     from unread
 ),

@@ -70,7 +70,9 @@ def _is_placeholder() -> pl.Expr:
 
     read = pl.col("read")
     first_or_last = read.dt.ordinal_day().eq(1) | (read.dt.month().eq(12) & read.dt.day().eq(31))
-    return read.is_in(tables.list_placeholder_days()) | (first_or_last & (read.dt.year() < _FIRST_YEAR))
+    return read.is_in(tables.list_placeholder_days()) | (
+        first_or_last & read.dt.year().is_between(1900, _FIRST_YEAR - 1)
+    )
 
 
 def _read_forms(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
