@@ -116,7 +116,8 @@ words as (
             lower(raw_value),
             '(?:[^a-z?¿？]|\b(?:positive|pos|ve|detected|reactive|weak(?:ly)?|low|strong(?:ly)?|high|level|confirmed'
             || '|repeat|sars|cov|covid|coronavirus|virus|viral|rna|rt|pcr|gene|orf[0-9]?[ab]*|[ensx]|ct|value'
-            || '|test(?:ed)?|swab|result|for|the|is|was|on|by|in|at|nasal|nose|throat|np|nasopharyngeal|lab|laboratory)s?\b)*'
+            || '|test(?:ed)?|swab|result|for|the|is|was|on|by|in|at'
+            || '|nasal|nose|throat|np|nasopharyngeal|lab|laboratory)s?\b)*'
         ) as says_only_positive
     from unread
 ),
