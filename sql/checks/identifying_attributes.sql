@@ -13,30 +13,18 @@ elements as (
     where tag <> 'text'
 ),
 
--- All that is text or number in an attribute; in a sequence, at any depth.
+-- All that is text or number in an attribute, under whatever name and at any depth, except its VR.
 contents as (
-    select
-        patient_id,
-        key,
-        tag,
-        unnest(list_concat(
-            [element],
-            json_extract(element, '$..Value'),
-            json_extract(element, '$..Value[*]'),
-            json_extract(element, '$..Alphabetic'),
-            json_extract(element, '$..Ideographic'),
-            json_extract(element, '$..Phonetic'),
-            json_extract(element, '$..InlineBinary'),
-            json_extract(element, '$..BulkDataURI')
-        )) as content
-    from elements
+    select elements.patient_id, elements.key, elements.tag, leaf.atom as content
+    from elements, json_tree(elements.element) as leaf
+    where leaf.atom is not null and leaf.key is distinct from 'vr'
 ),
 
 values_found as (
     -- Of a name the parts are between carets; carets alone are an empty name.
     select patient_id, key, tag, trim(content ->> '$', ' ^=') as found
     from contents
-    where json_type(content) not in ('OBJECT', 'ARRAY', 'NULL')
+    where json_type(content) <> 'NULL'
 ),
 
 pseudonyms as (

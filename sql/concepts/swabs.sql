@@ -3,11 +3,12 @@
 -- day and result does not count. Two fields with the same day and the same result are one swab.
 -- result is the cleaned field, Positive or Negative. If that is null, the submitted entry is searched, but only for
 -- reasons not to call a patient negative: words for an inconclusive result, and the code 2 (outside the schema, which
--- has 0 and 1), are Indeterminate; words for positive are Positive. Words never make a swab Negative, and other entries
--- are null.
+-- has 0 and 1), are Indeterminate. Words for positive are Positive if the entry says nothing else than the test, its
+-- strength and its date; with any other word or a question mark (false, possible, contact of a …) they are
+-- Indeterminate. Words never make a swab Negative, and other entries are null.
 -- covid_status is the status of the patient that the swab supports: positive, unless the record finally rules it out
--- (final_covid_status); negative, if nothing in a status record is positive; else null. A day with both a positive and
--- a negative swab supports neither.
+-- (final_covid_status); negative, if nothing in a status record is or mentions positive; else null. A day with both a
+-- positive and a negative swab supports neither.
 -- Limits: a negative swab can miss the disease: of swabs from the nose, a third or more of those infected are missed
 -- (Kucirka 2020, Ann Intern Med 173:262). Repeated swabs on the same day cannot be distinguished.
 create or replace view swabs as
@@ -95,32 +96,57 @@ unread as (
     group by records.patient_id, issues.field
 ),
 
+-- mentions_positive: a word for positive that no word right before it denies, whatever else the entry says.
+words as (
+    select
+        patient_id,
+        field,
+        raw_value,
+        regexp_matches(
+            regexp_replace(
+                lower(raw_value),
+                '\b(?:not?|non|never|nil|none|neither|nor|without|false(?:ly)?)\W+'
+                || '(?:(?:yet|been|be|an?|any|sars|cov|covid|rna|virus|[0-9]+)\W+)*'
+                || '(?:positive|pos|detected|reactive)\b',
+                ' ', 'g'
+            ),
+            'positive|\bdetected|\breactive|\bpos\b|[+]'
+        ) as mentions_positive,
+        regexp_full_match(
+            lower(raw_value),
+            '(?:[^a-z?¿？]|\b(?:positive|pos|ve|detected|reactive|weak(?:ly)?|low|strong(?:ly)?|high|level|confirmed'
+            || '|repeat|sars|cov|covid|coronavirus|virus|viral|rna|rt|pcr|gene|orf[0-9]?[ab]*|[ensx]|ct|value'
+            || '|test(?:ed)?|swab|result|for|the|is|was|on|by|in|at'
+            || '|nasal|nose|throat|np|nasopharyngeal|lab|laboratory)s?\b)*'
+        ) as says_only_positive
+    from unread
+),
+
 read_results as (
     select
         given.patient_id,
         given.recorded_in,
         given.swab_date,
         given.result_date,
-        unread.raw_value as unread_result,
+        words.raw_value as unread_result,
+        coalesce(words.mentions_positive, false) as mentions_positive,
         case
             when given.clean_result is not null then given.clean_result
             when
-                trim(unread.raw_value) = '2'
-                or regexp_matches(unread.raw_value, 'inconclusive|indeterminate|equivocal|borderline|invalid', 'i')
+                regexp_full_match(trim(words.raw_value), '2(?:\.0*)?')
+                or regexp_matches(words.raw_value, 'inconclusive|indeterminate|equivocal|borderline|invalid', 'i')
                 then 'Indeterminate'
             when
-                regexp_matches(unread.raw_value, 'positive|detected|reactive|(^|[^a-z])pos([^a-z]|$)|[+]', 'i')
-                and not regexp_matches(
-                    unread.raw_value, '(^|[^a-z])(not?|non|neg|un)|undetect|negative|awaited|pending', 'i'
-                )
-                then 'Positive'
+                words.mentions_positive
+                and not regexp_matches(words.raw_value, '(^|[^a-z])(not?|non|neg|nil|un)|undetect|awaited|pending', 'i')
+                then case when words.says_only_positive then 'Positive' else 'Indeterminate' end
         end as result
     from given
-    left join unread on given.patient_id = unread.patient_id and given.result_field = unread.field
+    left join words on given.patient_id = words.patient_id and given.result_field = words.field
     where
         given.swab_date is not null
         or given.clean_result is not null
-        or unread.raw_value is not null
+        or words.raw_value is not null
 ),
 
 -- One row per swab.
@@ -131,6 +157,7 @@ merged as (
         result,
         min(result_date) as result_date,
         min(unread_result) as unread_result,
+        bool_or(mentions_positive) as mentions_positive,
         concat_ws(
             ', ',
             min(recorded_in) filter (recorded_in = 'date_of_positive_covid_swab'),
@@ -152,7 +179,7 @@ compared as (
             and bool_or(result = 'Negative') over of_day,
             false
         ) as is_contradicted,
-        coalesce(bool_or(result = 'Positive') over of_patient, false) as has_positive
+        coalesce(bool_or(result = 'Positive' or mentions_positive) over of_patient, false) as has_positive
     from merged
     window of_day as (partition by patient_id, swab_date), of_patient as (partition by patient_id)
 )

@@ -184,6 +184,13 @@ def valid(year: int, month: int, day: int) -> date | None:
         return None
 
 
+def is_placeholder(day: date) -> bool:
+    """A day of mappings.csv, or the first or last day of a year before any event of the disease."""
+    return day in tables.list_placeholder_days() or (
+        (day.month, day.day) in ((1, 1), (12, 31)) and 1900 <= day.year < 2019
+    )
+
+
 def oracle(first: int, second: int, year: str, *, day_first: bool) -> tuple[date | None, str]:
     """The day that two numbers and a year are by the rules of a field, and the rule met."""
     whole = int(year) if len(year) == 4 else 2000 + int(year)
@@ -194,7 +201,7 @@ def oracle(first: int, second: int, year: str, *, day_first: bool) -> tuple[date
         return None, "impossible_date"
     if not date(1900, 1, 1) <= found <= DAY + timedelta(days=1):
         return None, "date_outside_window"
-    if found in tables.list_placeholder_days():
+    if is_placeholder(found):
         return None, "placeholder_date"
     return found, "" if own else "date_other_order"
 
@@ -236,9 +243,7 @@ def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, d
             forms |= {serial: {"date_serial"}, f"{serial}.0": {"date_serial"}}
         else:
             cases += [(serial, None, {"not_a_date"}), (str(serial), None, {"not_a_date"})]
-        refused = (
-            "placeholder_date" if day in tables.list_placeholder_days() else "" if is_within else "date_outside_window"
-        )
+        refused = "placeholder_date" if is_placeholder(day) else "" if is_within else "date_outside_window"
         cases += [(form, None, {refused}) if refused else (form, day, rules) for form, rules in forms.items()]
     found = read(con, "Date of death", *(form for form, *_ in cases))
     for (form, *expected), answer in zip(cases, found, strict=True):
@@ -305,6 +310,12 @@ def test_numbers_are_the_number_that_starts_the_entry(
         "10\u2079",
         "5-",
         "3\u22124",
+        "5~6",
+        "5\u301c6",
+        "5\u20266",
+        "1\u066c200",
+        "1d5",
+        "0Fh",
     ],
 )
 def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyConnection, entry: str) -> None:
@@ -326,6 +337,12 @@ def test_ranges_fractions_and_dates_have_no_single_value(con: duckdb.DuckDBPyCon
         ("- 37.5", None, "out_of_range"),
         ("-37.5", None, "out_of_range"),
         ("minus 37.5", None, "out_of_range"),
+        ("negative 37.5", None, "out_of_range"),
+        ("neg. 37.5", None, "out_of_range"),
+        ("\u279637.5", None, "out_of_range"),
+        ("\u02d737.5", None, "out_of_range"),
+        ("36\u30026", 36.6, "number_spelling"),
+        ("36\u30fb6", 36.6, "number_spelling"),
         ("37.5 (36\u00b76)", 37.5, "number_spelling"),
     ],
 )
@@ -346,8 +363,10 @@ def test_a_power_of_ten_behind_a_number_is_its_unit(con: duckdb.DuckDBPyConnecti
 @pytest.mark.parametrize("field", [key for key, column in FIELDS.items() if column.kind in ("date_us", "date_uk")])
 def test_placeholder_dates(con: duckdb.DuckDBPyConnection, field: str) -> None:
     entries = ["1900-01-01", "01/01/1970", "1/1/1900", "1970-01-01T00:00:00Z", "[x] - 1970-01-01", "01/01/00"]
+    entries += ["1990-01-01", "1/1/1950", "31/12/1900", "2018-12-31"]
     for found, rules in read(con, field, *entries):
         assert (found, rules) == (None, {"placeholder_date"})
+    assert read(con, field, "2019-01-01", "2019-12-31") == [(date(2019, 1, 1), set()), (date(2019, 12, 31), set())]
     for found, rules in read(con, field, "31/12/9999", "9999-12-31", "0001-01-01", "1899-12-30", "31/12/2099"):
         assert (found, rules) == (None, {"date_outside_window"})
 
@@ -368,6 +387,19 @@ MIXED_BACKGROUNDS = [
     "MIXED (WHITE/CHINESE)",
     "Non-white, mixed",
     "Multiracial",
+    "Multi-racial",
+    "multi ethnic",
+    "mix",
+    "Half caste",
+    "Anglo-Indian",
+    "Eurasian",
+    "two or more races",
+    "More than one group",
+    "Arab and White",
+    "White/Hispanic",
+    "White and Filipino",
+    "Jamaican/White",
+    "\uff37\uff48\uff49\uff54\uff45 and Asian",
 ]
 NOT_MIXED = {
     "Non-white": "Unknown",
@@ -379,6 +411,8 @@ NOT_MIXED = {
     "white or asian": "Unknown",
     "BAME (Black, Asian and minority ethnic)": "Unknown",
     "Not mixed": "Unknown",
+    "unmixed": "Unknown",
+    "White Hispanic": "White",
     "Asian African": "Unknown",
 }
 
@@ -436,6 +470,10 @@ ENTRIES: dict[str, dict[object, object]] = {
         "1; 2": None,
         "1/2": None,
         "0x1": None,
+        **dict.fromkeys(
+            ["1 to 2", "1 or 2", "Stage 2/3", "severity 1-2", "1\u20132", "1\u00bd", "1e0", "1d0", "0b1", "1~2"]
+        ),
+        "Grade 2 (2020)": 2,
     },
     "PMH CKD": {"yes": None, False: False, "1.5": None, "unknown 2": None, "3 then 1": None, 1.0: True},
     "ITU admission": {"1 (HDU)": None, "1.0": True, "yes": None},

@@ -151,6 +151,8 @@ def test_a_query_may_be_a_file_or_stdin(chest: Chest, lake: Path, tmp_path: Path
     [
         ("INTEGER", "3.7", False),
         ("INTEGER", "3", True),
+        ("INTEGER", "1_6", False),
+        ("DOUBLE", "1_6.5", False),
         ("INTEGER", 2.5, False),
         ("DATE", "2020-03-01 12:00:00", False),
         ("DATE", "2020-03-01", True),

@@ -75,7 +75,7 @@ words = st.sampled_from(
     ]
 )
 plain_values = st.one_of(words, st.none(), st.integers(0, 9), st.booleans())
-names = st.dictionaries(st.sampled_from(PARTS), words | st.none(), max_size=3)
+names = st.dictionaries(st.sampled_from([*PARTS, "alphabetic", "FamilyName"]), words | st.none(), max_size=3)
 vrs = st.sampled_from(["LO", "PN", "DA", "SQ", "UN"])
 
 
@@ -89,6 +89,7 @@ def elements(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.fixed_dictionaries({"vr": vrs, "Value": lists}),
         st.fixed_dictionaries({"Value": lists, "vr": vrs}),
         st.fixed_dictionaries({"vr": vrs, "Value": words}),
+        st.fixed_dictionaries({"vr": vrs, "values": words | st.lists(st.lists(words, max_size=2), max_size=2)}),
         st.fixed_dictionaries({"vr": vrs, "InlineBinary": st.sampled_from(["QUJD", None])}),
     )
 
@@ -113,17 +114,16 @@ def at_any_depth(node: Any, name: str) -> Iterator[Any]:
 
 
 def contents(element: Any) -> Iterator[str]:
-    """All that is text or number in an attribute."""
-    candidates = [element]
-    for value in at_any_depth(element, "Value"):
-        candidates += [value, *(value if isinstance(value, list) else [])]
-    for name in (*PARTS, "InlineBinary", "BulkDataURI"):
-        candidates += at_any_depth(element, name)
-    for item in candidates:
-        if isinstance(item, bool):
-            yield str(item).lower()
-        elif isinstance(item, str | int):
-            yield str(item).strip(" ^=")
+    """All that is text or number in an attribute, under whatever name."""
+    if isinstance(element, dict | list):
+        named = element.items() if isinstance(element, dict) else enumerate(element)
+        for name, child in named:
+            if name != "vr":
+                yield from contents(child)
+    elif isinstance(element, bool):
+        yield str(element).lower()
+    elif isinstance(element, str | int):
+        yield str(element).strip(" ^=")
 
 
 def is_allowed(text: str, allowed: str) -> bool:

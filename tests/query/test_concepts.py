@@ -153,6 +153,46 @@ def test_swabs(tmp_path: Path) -> None:
     assert not wh.as_of("2020-04-30").swabs().fetchall()
 
 
+#: What a laboratory's words for a swab become: its result, and the status that another, negative swab then supports.
+PHRASES = {
+    "Positive": ("Positive", None),
+    "SARS-CoV-2 RNA detected (low level)": ("Positive", None),
+    "weakly positive on 3/4": ("Positive", None),
+    "+ve": ("Positive", None),
+    "False positive": (None, "negative"),
+    "Positive?": ("Indeterminate", None),
+    "? positive": ("Indeterminate", None),
+    "Presumptive positive": ("Indeterminate", None),
+    "contact of positive case": ("Indeterminate", None),
+    "negative then positive": (None, None),
+    "Positive / Negative": (None, None),
+    "nil detected": (None, "negative"),
+    "never detected": (None, "negative"),
+    "Not detected": (None, "negative"),
+    "could not be detected": (None, "negative"),
+    "undetectable": (None, "negative"),
+    "unlikely positive": (None, None),
+    "2.0": ("Indeterminate", "negative"),
+    "equivocal": ("Indeterminate", "negative"),
+    "pending": (None, "negative"),
+    "neg": (None, "negative"),
+    "unknown": (None, "negative"),
+}
+
+
+def test_words_make_no_swab_negative_and_none_positive_that_is_in_doubt(tmp_path: Path) -> None:
+    swabs = [f"p{n:02} | 2020-05-01 | 2020-04-01 | 2020-04-01 {words}, 2020-04-02 0" for n, words in enumerate(PHRASES)]
+    header = "patient | uploaded | swab | swabs"
+    wh = build_lake(tmp_path, "patient | image", "\n".join([header, *swabs]))
+    rows = wh.sql(
+        "select patient_id, swab_date::varchar, result, covid_status from swabs where recorded_in = 'swabdates'"
+    )
+    found = {(name, day): rest for name, day, *rest in rows.fetchall()}
+    for n, (words, (result, status)) in enumerate(PHRASES.items()):
+        assert found[f"p{n:02}", "2020-04-01"] == [result, None], words
+        assert found[f"p{n:02}", "2020-04-02"] == ["Negative", status], words
+
+
 def test_admissions(tmp_path: Path) -> None:
     wh = build_lake(
         tmp_path,

@@ -134,11 +134,16 @@ def _count_unread_values() -> dict[str, str]:
     single = [column for column in declared if not column.type.endswith("[]")]
     null_cells = _pack([f'"{c.name}" is null' for c in single], 1)
     filled_values = _pack([f"({_is_encoded(c)} or {_count_values(c)} > 0)" for c in single], 1)
+    # A sequence is kept with all its items.
+    several_values = _pack(["false" if c.type == "JSON" else f"{_count_values(c)} > 1" for c in single], 1)
     cell_counts = _pack([_at_most_60(f'list_count("{c.name}")') for c in lists], 6)
     value_counts = _pack(
         [f"case when {_is_encoded(c)} then 60 else {_at_most_60(_count_values(c))} end" for c in lists], 6
     )
-    bits = [f"cells.is_null_{place} & filled.has_value_{place}" for place in range(len(null_cells))]
+    bits = [
+        f"(cells.is_null_{place} & filled.has_value_{place} | filled.has_several_{place})"
+        for place in range(len(null_cells))
+    ]
     places = range(len(cell_counts))
     return {
         "declared_structure": json.dumps(
@@ -146,6 +151,7 @@ def _count_unread_values() -> dict[str, str]:
         ),
         "null_cells": _name_places("is_null", null_cells),
         "filled_values": _name_places("has_value", filled_values),
+        "several_values": _name_places("has_several", several_values),
         "cell_counts": _name_places("n_cells", cell_counts),
         "value_counts": _name_places("n_values", value_counts),
         "lost_bits": ", ".join(bits),
@@ -153,7 +159,7 @@ def _count_unread_values() -> dict[str, str]:
         "sent_counts": ", ".join(f"filled.n_values_{place}" for place in places),
         "is_lost": " or ".join(
             (
-                *(f"({pair}) <> 0" for pair in bits),
+                *(f"{pair} <> 0" for pair in bits),
                 *(f"cells.n_cells_{place} <> filled.n_values_{place}" for place in places),
             )
         ),

@@ -46,6 +46,12 @@ def map_tags_to_vrs() -> dict[str, str]:
     return {attribute.tag: attribute.vr for attribute in list_attributes()}
 
 
+@cache
+def map_keywords_to_tags() -> dict[str, str]:
+    """The tag of every keyword."""
+    return {attribute.keyword: attribute.tag for attribute in list_attributes()}
+
+
 def find_vr(tag: str) -> str:
     """The value representation of a tag (eight upper-case hex digits); "UN" if the dictionary does not list it.
 

@@ -9,9 +9,12 @@ from warehouse.cleaning import tables
 if TYPE_CHECKING:
     import polars as pl
 
-#: Entries that begin like a code and are not: several numbers, digit groups, a hexadecimal.
-_SEVERAL = r"^[0-9]+\s*[;,/&|+_'’-]\s*[0-9]|^[0-9]+\s+[0-9]|^0x[0-9a-f]"
-_NEGATED = r"\b(?:non|not|nor|neither|no|never|except|excluding|other than)[\s-]*(?:a\s|an\s|of\s)?\s*{word}"
+#: Entries whose first number is no code: one of several (a list, a range), in groups, with an exponent or another base.
+_SEVERAL = (
+    r"^[^0-9]*[0-9]+(?:\s*(?:[;,/&|+_'’:~=\\-]|\b(?:to|or|and|then)\b|[^\x00-\x7f\pL\pN\pZ])\s*[0-9]|\s+[0-9]"
+    r"|\s*[½⅓⅔¼¾⅛⅜⅝⅞⁰¹²³⁴-⁹]|[a-z][+-]?[0-9])|^0x[0-9a-f]|&h[0-9a-f]"
+)
+_NEGATED = r"\b(?:un|non|not|nor|neither|no|never|except|excluding|other than)[\s-]*(?:a\s|an\s|of\s)?\s*{word}"
 _DATE_LIKE = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}\b"
 
 
@@ -134,7 +137,7 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     known = _normalize_text().replace_strict(tables.read_mapping("ethnicity"), default=None, return_dtype=pl.String)
-    text = _normalize_text().str.replace_all(r"[\u2010-\u2015\u2212]", "-")
+    text = _normalize_text().str.normalize("NFKC").str.replace_all(r"[\u2010-\u2015\u2212]", "-")
     for word in tables.read_mapping("ethnicity_contains"):
         text = text.str.replace_all(_NEGATED.format(word=word), " ")
     # Whole regions and lists of all minorities do not name a second group.
@@ -146,10 +149,12 @@ def read_ethnicity(values: pl.DataFrame) -> pl.DataFrame:
         pl.when(text.str.contains(rf"\b(?:{'|'.join(w for w, g in groups.items() if g == group)})")).then(pl.lit(group))
         for group in dict.fromkeys(groups.values())
     ).list.drop_nulls()
+    is_joined = text.str.contains(r"&|\+|/|\band\b|\bwith\b")
+    # Groups that may be words for a White background too (White Hispanic) count as another only when joined.
+    names_other = text.str.contains(rf"\b(?:{'|'.join(tables.read_mapping('ethnicity_joined_word'))})")
     several = (named.list.len() > 1) & (
-        named.list.contains(pl.lit("White")) & ~text.str.contains(r"\bor\b")
-        | text.str.contains(r"&|\+|/|\band\b|\bwith\b")
-    )
+        named.list.contains(pl.lit("White")) & ~text.str.contains(r"\bor\b") | is_joined
+    ) | (named.list.len() > 0) & names_other & is_joined
     by_words = pl.coalesce(
         pl.when(text.str.contains(word, literal=True) & (pl.lit(group == "Multiple") | (named.list.len() < 2))).then(
             pl.lit(group)

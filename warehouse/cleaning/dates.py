@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Day numbers of 2017 to 2022; a spreadsheet counts the days since 1899-12-30.
 _SERIALS = (42736, 44926)
+#: No event is older than the disease, of December 2019: the first or last day of an earlier year stands for not known.
+_FIRST_YEAR = 2019
 
 _TIME = r"(?:[T\s]\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]*)?)?\s*(?:[AaPp][Mm])?\s*(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
 _ISO = rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}})({_TIME})?$"
@@ -29,7 +31,7 @@ _SERIAL = r"^([0-9]{5})(?:\.0+)?$"
 def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
     """Read `text` as a date no later than the day after `day`; adds value and a column for every rule met.
 
-    Placeholder days that systems write for an unknown date (1900-01-01, 1970-01-01 …) are nulled.
+    Placeholder days that systems write for an unknown date (1900-01-01, 1970-01-01, 31 December 1999 …) are nulled.
     """
     import polars as pl
 
@@ -43,7 +45,7 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
             .fill_null(False)
             .alias("date_outside_window"),
         )
-        .with_columns(pl.col("read").is_in(tables.list_placeholder_days()).fill_null(False).alias("placeholder_date"))
+        .with_columns(_is_placeholder().fill_null(False).alias("placeholder_date"))
         .with_columns(
             pl.when(~pl.col("date_outside_window") & ~pl.col("placeholder_date")).then("read").alias("value"),
             (pl.col("in_order").is_null() & pl.col("in_other_order").is_not_null()).alias("date_other_order"),
@@ -60,6 +62,16 @@ def read_date(values: pl.DataFrame, *, day_first: bool) -> pl.DataFrame:
                 "not_a_date"
             ),
         )
+    )
+
+
+def _is_placeholder() -> pl.Expr:
+    import polars as pl
+
+    read = pl.col("read")
+    first_or_last = read.dt.ordinal_day().eq(1) | (read.dt.month().eq(12) & read.dt.day().eq(31))
+    return read.is_in(tables.list_placeholder_days()) | (
+        first_or_last & read.dt.year().is_between(1900, _FIRST_YEAR - 1)
     )
 
 

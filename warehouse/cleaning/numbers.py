@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 #: Minus signs and decimal points of Unicode. A middle dot in front of a power of ten multiplies.
 _MINUS, _DASH, _POINT = (
-    "[\u2212\ufe63\uff0d\u207b]",
-    "^[\u2010-\u2015]\\s*([0-9.])",
-    "([0-9])[\u00b7\u2219\u22c5\u2027\u066b\uff0e]([0-9])",
+    "[\u2212\ufe63\uff0d\u207b\u208b\u02d7\u2796]",
+    "^[\u2010-\u2015\u2043]\\s*([0-9.])",
+    "([0-9])[\u00b7\u2219\u22c5\u2027\u066b\uff0e\u3002\uff61\u30fb\uff65\u2024]([0-9])",
 )
 _TIMES = "\\s*[\u00b7\u2219\u22c5]\\s*(10\\s*(?:\\^|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]))"
 
@@ -24,10 +24,15 @@ _START = rf"(?s)^({_LIMIT})?\s*([+-]?\s*{NUMBER})(.*)$"
 #: Text after a leading number that makes it the first of several (a range, a list, a fraction, a date, digit groups)
 #: or a different number (a power, a hexadecimal, a trailing minus).
 GOES_ON = (
-    r"^\s*(?:[-–—/:;,|+\\]|\b(?:to|or|and|then)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,'’‘ʼ`´_][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
-    r"|^\s+[<>~≤≥≈]?[+-]?\.?[0-9]|^\s*/\s*(?:[-–—.?]|$)|^[⁰¹²³⁴-⁹]|^[xX×*]\s*[0-9]|^[bBoO][0-9]|^\s*[-–—]\s*$"
+    r"^\s*(?:[-–—/:;,|+\\~=]|\b(?:to|or|and|then)\b|&)\s*[<>~+-]?\.?[0-9]|^[.,'’‘ʼ`´_][0-9]|^\^|^\s*[½⅓⅔¼¾⅛⅜⅝⅞]"
+    r"|^\s+[<>~≤≥≈]?[+-]?\.?[0-9]|^\s*/\s*(?:[-–—.?]|$)|^[⁰¹²³⁴-⁹]|^[xX×*]\s*[0-9]|^[bBoOdDeE][0-9]|^\s*[-–—]\s*$"
+    # Any further sign between two numbers: an ellipsis, a thousands separator of another script, a wave dash.
+    r"|^\s*[^\x00-\x7F\pL\pN\pZ×]\s*\.?[0-9]"
 )
-HEXADECIMAL = r"(?:^|[^0-9.])0[xX][0-9A-Fa-f]|&[hH][0-9A-Fa-f]"
+HEXADECIMAL = (
+    r"(?:^|[^0-9.])0[xX][0-9A-Fa-f]|&[hH][0-9A-Fa-f]"
+    r"|(?:^|[^0-9A-Za-z.])[0-9][0-9A-Fa-f]*[A-Fa-f][0-9A-Fa-f]*[hH](?:$|[^0-9A-Za-z])"
+)
 _YEARS = r"(?i)^\s*\+?\s*(?:y|yo|y/o|yrs?|years?)?\.?\s*(?:old)?\.?\s*$"
 _POWER_OF_TEN = r"^\s*[x×*]?\s*10\s*[\^⁰¹²³⁴-⁹]|^\s*[x×*]\s*10(?:3|6|9|12)\b"
 _ONLY = rf"(?:^|[^0-9A-Za-z.])(-?{NUMBER})"
@@ -98,11 +103,12 @@ def _rules() -> list[pl.Expr]:
 
 
 def normalise_signs(values: pl.DataFrame) -> pl.DataFrame:
-    """Replace Unicode minus signs and decimal points, and the word minus, by - and .; adds `number_spelling`."""
+    """Replace Unicode minus signs and decimal points, and the words minus and negative, by - and .; adds
+    `number_spelling`."""
     import polars as pl
 
     text = pl.col("text").str.replace_all(_TIMES, "x$1").str.replace_all(_MINUS, "-").str.replace(_DASH, "-$1")
-    text = text.str.replace_all(_POINT, "$1.$2").str.replace(r"(?i)^minus\s*([0-9.])", "-$1")
+    text = text.str.replace_all(_POINT, "$1.$2").str.replace(r"(?i)^(?:minus|negative|neg\.?)\s*([0-9.])", "-$1")
     return values.with_columns(text.alias("text"), (text != pl.col("text")).alias("number_spelling"))
 
 

@@ -111,6 +111,8 @@ def _is_kept(given: object, value: object) -> bool:
         return not isinstance(given, list) or all(map(_is_kept, given, value))
     if isinstance(value, bool):
         return str(given).strip().lower() in ("true", "false", "t", "f", "yes", "no", "y", "n", "1", "0")
+    if isinstance(value, int | float | Decimal) and "_" in str(given):
+        return False  # digits in groups are a spelling of programs, not of numbers
     if isinstance(value, int | Decimal):
         try:
             return Decimal(str(given).strip()) == value

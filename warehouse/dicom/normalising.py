@@ -19,9 +19,11 @@ from warehouse.errors import UnreadableError
 #: The most characters of a header that is not in normal form; real ones have some thousands.
 MAX_CHARACTERS = 4_000_000
 
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+#: A tag as DICOM JSON writes it, and as DICOM itself and programs do: (0008,0060), 0008,0060, 0x00080060.
+_TAG = re.compile(r"[ \0]*\(?(?:0[xX])?([0-9A-Fa-f]{4})(?:, ?)?([0-9A-Fa-f]{4})\)?[ \0]*")
 _MEMBERS = {name.lower(): name for name in ("vr", "Value", "InlineBinary", "BulkDataURI")}
 _PARTS = ("Alphabetic", "Ideographic", "Phonetic")
+_PART_NAMES = {name.lower(): name for name in _PARTS}
 
 
 class Number(str):
@@ -52,9 +54,9 @@ def normalise(text: str) -> Reading:
         value = json.loads(text, object_pairs_hook=_Pairs, parse_float=Number, parse_int=Number, parse_constant=str)
         if not isinstance(value, _Pairs):
             raise UnreadableError(f"a JSON {'list' if isinstance(value, list) else 'value'} instead of an object")
-        data_set = _Reader(value).read_data_set(value)
-        if not any(map(_TAG.fullmatch, data_set)):
+        if not any(_TAG.fullmatch(key) for key, _ in value):
             raise UnreadableError("a JSON object, but not a DICOM header: it has no DICOM tag of its own")
+        data_set = _Reader(value).read_data_set(value)
         reading = Reading(_dump(data_set), _dump(dict(_select_typed(data_set))))
         reading.text.encode()
     except RecursionError:
@@ -73,7 +75,7 @@ class _Reader:
     is_signed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        top = {key.upper(): value for key, value in self.top}
+        top = {_find_tag(key): value for key, value in self.top}
         self.character_set = _read_first(top.get("00080005"))
         self.is_signed = _read_first(top.get("00280103")) == "1"
 
@@ -82,10 +84,9 @@ class _Reader:
             raise UnreadableError(f"sequences nested more than {MAX_DEPTH} deep")
         found: dict[str, Any] = {}
         for key, value in pairs:
-            name = key.strip(" \0")
-            is_tag = _TAG.fullmatch(name) is not None
-            name = name.upper() if is_tag else key
-            read = self.read_attribute(name, value, depth) if is_tag else value
+            tag = _find_tag(key)
+            name, is_tag = tag or key, tag is not None
+            read = self.read_attribute(tag, value, depth) if tag else value
             if name in found and found[name] != read:
                 shown = f"the attribute {name}" if is_tag else "a member that is not a DICOM tag"
                 raise UnreadableError(f"{shown} is there twice, with different values")
@@ -131,6 +132,8 @@ class _Reader:
         for item in items:
             if vr == "SQ":
                 read.append(self.read_data_set(item, depth + 1) if isinstance(item, _Pairs) else item)
+            elif isinstance(item, list) and not isinstance(item, _Pairs):
+                read.extend(self.read_items(item, vr, depth))
             elif vr == "PN":
                 read.extend(_read_names(item))
             elif item is None:
@@ -150,6 +153,12 @@ def _keep_pairs(value: Any) -> Any:
     return [*map(_keep_pairs, value)] if isinstance(value, list) else value
 
 
+def _find_tag(key: str) -> str | None:
+    """The tag that a key names, in any spelling or by its keyword, as eight upper-case hex digits."""
+    found = _TAG.fullmatch(key)
+    return (found[1] + found[2]).upper() if found else dicom_dictionary.map_keywords_to_tags().get(key.strip(" \0"))
+
+
 def _rename_members(value: Any) -> dict[str, Any]:
     """Correct the names of an attribute's members; a bare value becomes its Value."""
     if not isinstance(value, _Pairs):
@@ -160,14 +169,16 @@ def _rename_members(value: Any) -> dict[str, Any]:
         if name in members and members[name] != member:
             raise UnreadableError("a part of an attribute is there twice, with different values")
         members[name] = member
-    is_bare = not members.keys() & _MEMBERS.values() and any(key in _PARTS or _TAG.fullmatch(key) for key in members)
+    is_bare = not members.keys() & _MEMBERS.values() and any(
+        key.strip(" \0").lower() in _PART_NAMES or _TAG.fullmatch(key) for key in members
+    )
     return {"Value": [value]} if is_bare else members
 
 
 def _read_names(item: Any) -> list[Any]:
     """Convert a person's name to an object of its forms, alphabetic first (PS3.5 6.2.1); one per name in a text."""
     if isinstance(item, _Pairs):
-        parts = dict(item)
+        parts = {_PART_NAMES.get(name.strip(" \0").lower(), name): part for name, part in item}
         if not parts.keys() & set(_PARTS):
             return [item]
         alphabetic = parts.pop("Alphabetic", None)
@@ -205,8 +216,10 @@ def _select_typed(data_set: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         values = (data_set.get(column.source) or {}).get("Value")
         form = representations.find_form(column.type, dicom_dictionary.find_vr(column.source))
         if values and form:
-            yield column.source, {"vr": "", "Value": [_check_form(value, form, column.type) for value in values]}
-        elif values:
+            values = [_check_form(value, form, column.type) for value in values]
+        elif values and column.type != "JSON":
+            values = [value if _is_text(value) else None for value in values]
+        if values:
             yield column.source, {"vr": "", "Value": values}
 
 
@@ -214,6 +227,11 @@ def _check_form(value: Any, form: re.Pattern[str], kind: str) -> Any:
     if isinstance(value, Number):
         return value if kind != "TIME" else None  # the leading zero of a time may be lost
     return value if isinstance(value, str) and form.fullmatch(value) else None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text, a number or a person's name; not true, or an object of another kind."""
+    return isinstance(value.get("Alphabetic") if isinstance(value, dict) else value, str)
 
 
 def _dump(value: Any) -> str:

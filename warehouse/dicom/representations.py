@@ -138,12 +138,14 @@ def _to_single(number: float) -> float:
 
 
 def _decode_text(content: bytes, vr: str, character_set: str) -> list[str | int | float] | None:
-    for name in ("utf-8", _CHARACTER_SETS.get(character_set)):
+    # Without an escape sequence the sets with code extensions are those without.
+    for name in ("utf-8", _CHARACTER_SETS.get(character_set.replace("ISO 2022 IR ", "ISO_IR "))):
         try:
             found = content.decode(name) if name else ""
         except UnicodeDecodeError:
             continue
-        # A text may have only the control characters of PS3.5 6.1.3; with others it is not text.
-        if found and not re.search(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]", found.rstrip("\0")):
+        # A text may have only the control characters of PS3.5 6.1.3; with others it is not text. The escape among them
+        # begins a sequence that changes the character set, which is not decoded.
+        if found and not re.search(r"[\x00-\x08\x0b\x0e-\x1f]", found.rstrip("\0")):
             return [*split_values(found, vr)]
     return None
