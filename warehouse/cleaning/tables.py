@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Increase it whenever the code of this package reads a value differently, so that the next refresh cleans all
 #: records again. The contents of the tables are part of the digest anyway.
-VERSION = 2
+VERSION = 3
 
 #: The object in which some centres nest fields, which are lifted to the top level.
 NESTED = "OtherDataSources"

@@ -25,7 +25,7 @@ _LONG = 16_384
 
 #: Increase it whenever the code of this package, or sql/extract, reads a header differently, so that the next refresh
 #: reads all headers again. The declared columns are part of the digest anyway.
-VERSION = 3
+VERSION = 4
 
 
 @cache
