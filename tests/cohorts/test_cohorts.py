@@ -114,8 +114,9 @@ def test_joins_are_kept_as_written_where_the_header_has_it(wh: warehouse.Warehou
         assert (mine.trusted, ids(mine, kept, as_of="2020-04-20")) == (True, ids(mine, good))
         for opened in (wh, mine):
             # An older snapshot has the statistics of the newest, so that they stay ignored.
-            assert list_disabled(opened, kept) == {"statistics_propagation", "build_side_probe_side"}
-            assert list_disabled(opened, good) == {"statistics_propagation"}, "no other cohort of the same session"
+            always = {"statistics_propagation", "join_filter_pushdown"}
+            assert list_disabled(opened, kept) == {*always, "build_side_probe_side"}
+            assert list_disabled(opened, good) == always, "no other cohort of the same session"
 
 
 @pytest.mark.parametrize(
