@@ -63,14 +63,24 @@ def shorten_names(centres: Iterable[str]) -> dict[str, str]:
 
 
 def render_svg(name: str, chart: alt.TopLevelMixin, title: str) -> str:
-    """Render a chart as SVG for the page; `name` is for its ids, `title` for screen readers.
-
-    No text in it may have characters that are invalid in XML: vl-convert aborts the process on them.
-    """
+    """Render a chart as SVG for the page; `name` is for its ids, `title` for screen readers."""
     import vl_convert
 
-    drawn = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _CONFIG})
+    drawn = vl_convert.vegalite_to_svg({**_to_valid(chart.to_dict()), "config": _CONFIG})
     return _tidy(drawn, name, title)
+
+
+#: Characters that XML has not, on which vl-convert aborts the process, and halves of one.
+_INVALID = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _to_valid(value: Any) -> Any:
+    """A chart without characters that are invalid in XML, as rows of somebody else's lake may have anywhere."""
+    if isinstance(value, dict):
+        return {_to_valid(name): _to_valid(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [*map(_to_valid, value)]
+    return _INVALID.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
 
 
 _TAG = re.compile(r"<[a-z][^<>]*>")
