@@ -535,6 +535,15 @@ def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path
     assert json.loads(done.stdout)["rows"] == 2, done.stderr
 
 
+def test_a_title_that_xml_cannot_have_is_drawn(
+    here: Chest, good: Path, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.sql"
+    odd.write_text(good.read_text().replace("-- title: ", "-- title: a\ufffe\uffffb "))
+    done = here("cohort", "attrition", odd, "--lake", wh.location.name, "-o", tmp_path / "flow.png")
+    assert (done.returncode, (tmp_path / "flow.png").read_bytes()[:4]) == (0, b"\x89PNG"), done.stderr
+
+
 def test_lint_as_a_command(good: Path, here: Chest, tmp_path: Path) -> None:
     bad = tmp_path / "bad.sql"
     bad.write_text(GOOD.replace("StudyDate >=", "StudyDat >="))

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from warehouse.text import replace_invalid_xml
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -70,17 +72,13 @@ def render_svg(name: str, chart: alt.TopLevelMixin, title: str) -> str:
     return _tidy(drawn, name, title)
 
 
-#: Characters that XML has not, on which vl-convert aborts the process, and halves of one.
-_INVALID = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
 def _to_valid(value: Any) -> Any:
     """A chart without characters that are invalid in XML, as rows of somebody else's lake may have anywhere."""
     if isinstance(value, dict):
         return {_to_valid(name): _to_valid(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [*map(_to_valid, value)]
-    return _INVALID.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+    return replace_invalid_xml(value) if isinstance(value, str) else value
 
 
 _TAG = re.compile(r"<[a-z][^<>]*>")
