@@ -16,6 +16,8 @@ _UNSEEN = (
 )
 _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
+#: What XML cannot have, escaped or not.
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: In JSON the plain controls are escaped already, and white space between values is not part of a text.
 _IN_JSON = re.compile(f"(?![\n\t ])[{_UNSEEN}]")
 #: A number, which a spreadsheet takes for no more than that, whatever its sign.
@@ -57,3 +59,8 @@ def _escape_json_match(found: re.Match[str]) -> str:
         return f"\\u{code:04x}"
     code -= 0x10000
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def replace_invalid_xml(text: str) -> str:
+    """A text with U+FFFD for each character that XML cannot have: vl-convert ends the process on one, or raises."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -121,9 +121,9 @@ select 'a partition by ' || coalesce(transform, 'null')
 from {{ catalogue }}.ducklake_partition_column
 where not coalesce(regexp_full_match(transform, '[a-z]+(\(\d+\))?'), false)
 union all
-select 'a view in another language or with names for its columns, ' || coalesce(view_name, 'null')
+select 'a view in another language, with aliases or a zero byte, ' || coalesce(view_name, 'null')
 from {{ catalogue }}.ducklake_view
-where coalesce(dialect, '') <> 'duckdb' or coalesce(column_aliases, '') <> ''
+where coalesce(dialect, '') <> 'duckdb' or coalesce(column_aliases, '') <> '' or contains("sql", chr(0))
 union all
 select 'the uuid ' || coalesce(uuid, 'null')
 from (
@@ -173,6 +173,7 @@ select
             or contains(tree, '"SHOW_REF"')
             or contains(tree, '"error":true')
             or contains(tree, '"at_clause":{')
+            or regexp_matches(tree, '(?i)"name":"json"')
             or regexp_matches(tree, '"(catalog_name|catalog)":"[^"]')
             or regexp_matches(tree, '"table_name":"[A-Za-z0-9_]*[^A-Za-z0-9_"]')
             or regexp_matches(tree, {{ of_duckdb }})

@@ -453,6 +453,22 @@ def test_parquet_that_cannot_be_read_whole_is_not_called_fine(tmp_path: Path) ->
         assert [finding.grade for finding in found.findings if finding.check == "file type"] == ["look"]
 
 
+@pytest.mark.parametrize("is_in_lists", [False, True])
+def test_a_small_parquet_file_of_a_long_text_many_times_is_not_taken_apart(is_in_lists: bool, tmp_path: Path) -> None:
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * 100_000]))
+    column = pa.ListArray.from_arrays(pa.array(range(0, 20_001, 4), pa.int32()), texts) if is_in_lists else texts
+    pq.write_table(pa.table({"a": column}), tmp_path / "a.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path / "a.parquet").stat().st_size < 2_000
+    found = inspect_file(tmp_path / "a.parquet", PATIENTS, 5)
+    assert [finding.grade for finding in found.findings] == ["look"]
+
+
+def test_a_list_of_objects_with_names_of_their_own_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{f"a{number}": 1} for number in range(20_000)]))
+    found = inspect_file(tmp_path / "a.json", PATIENTS, 5)
+    assert [finding.grade for finding in found.findings if finding.check == "small counts"] == ["look"]
+
+
 def test_kinds_are_those_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     for content, kind in (

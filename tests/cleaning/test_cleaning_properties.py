@@ -131,8 +131,14 @@ def test_nothing_changes_without_a_row(con: duckdb.DuckDBPyConnection, given: li
         clean = row.get(column.name)
         if column.kind == "text" and isinstance(value, float):
             continue  # JSON has many texts for a number
+        value = store(value) if isinstance(value, str) else value  # noqa: PLW2901
         if not is_blank(value) and (clean is None or clean != plain(column, value)):
             assert row["key"] in explained, (field, value, clean, plain(column, value))
+
+
+def store(text: str) -> str:
+    """A text as it is stored: DuckLake cannot have a zero byte."""
+    return text.replace("\0", "\ufffd")
 
 
 def is_blank(value: object) -> bool:
@@ -155,7 +161,7 @@ def test_total_and_every_value_is_kept_or_explained(
         nested = others.get("SegmentationData") if isinstance(others, dict) else None
         lifted = {**record, **(nested if isinstance(nested, dict) else {})}
         for field, value in lifted.items():
-            where = (row["key"], field)
+            where = (row["key"], store(field))
             if field not in FIELDS:
                 known = field == "OtherDataSources" or (isinstance(nested, dict) and field in nested)
                 assert known or where in listed

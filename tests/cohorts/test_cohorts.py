@@ -114,8 +114,9 @@ def test_joins_are_kept_as_written_where_the_header_has_it(wh: warehouse.Warehou
         assert (mine.trusted, ids(mine, kept, as_of="2020-04-20")) == (True, ids(mine, good))
         for opened in (wh, mine):
             # An older snapshot has the statistics of the newest, so that they stay ignored.
-            assert list_disabled(opened, kept) == {"statistics_propagation", "build_side_probe_side"}
-            assert list_disabled(opened, good) == {"statistics_propagation"}, "no other cohort of the same session"
+            always = {"statistics_propagation", "join_filter_pushdown"}
+            assert list_disabled(opened, kept) == {*always, "build_side_probe_side"}
+            assert list_disabled(opened, good) == always, "no other cohort of the same session"
 
 
 @pytest.mark.parametrize(
@@ -532,6 +533,15 @@ def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path
     assert "first clinical file" in done.stdout
     done = here("cohort", "confounders", good, *place, "--label", "covid_status", "--suppress", 0, "--format", "json")
     assert json.loads(done.stdout)["rows"] == 2, done.stderr
+
+
+def test_a_title_that_xml_cannot_have_is_drawn(
+    here: Chest, good: Path, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.sql"
+    odd.write_text(good.read_text().replace("-- title: ", "-- title: a\ufffe\uffffb "))
+    done = here("cohort", "attrition", odd, "--lake", wh.location.name, "-o", tmp_path / "flow.png")
+    assert (done.returncode, (tmp_path / "flow.png").read_bytes()[:4]) == (0, b"\x89PNG"), done.stderr
 
 
 def test_lint_as_a_command(good: Path, here: Chest, tmp_path: Path) -> None:

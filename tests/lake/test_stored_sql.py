@@ -1,6 +1,7 @@
 """Somebody else's lake: opening and reading it runs no SQL of theirs that reads, writes or removes files."""
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -15,9 +16,10 @@ import pytest
 from conftest import Chest, write_objects
 
 import warehouse
+from warehouse.engine import sql_files
 from warehouse.engine.connections import open_connection
 from warehouse.errors import LakeError, UsageError
-from warehouse.lake import connection, store
+from warehouse.lake import connection, store, stored_sql
 from warehouse.lake.location import parse_address
 from warehouse.lake.stored_sql import OF_DUCKDB
 from warehouse.settings import Settings
@@ -119,6 +121,67 @@ def test_a_view_of_more_than_the_lake_is_not_run(text: str, lake: Path, here: Ch
         text.format(mine=lake.parent / "mine.csv"),
     )
     require_refusal(lake, here)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chr(0)",
+        "('[\"\\u0000\"]' ->> 0)",
+        "json_extract_string('\"\\u0000\"', '$')",
+        "cast(cast('[\"\\u0000\"]' as json) as varchar[])[1]",
+        '(try_cast(\'{"a": "\\u0000"}\' as json).a)',
+        "from_json('\"\\u0000\"', '\"VARCHAR\"')",
+        "url_decode('%00')",
+        "printf('%c', 0)",
+        "decode(unhex('00'))",
+        "'\0'",
+    ],
+)
+def test_a_view_makes_no_zero_byte(text: str, lake: Path) -> None:
+    """DuckLake ends there what it writes of a text that a column is compared with, and would run the next as SQL."""
+    change(
+        lake,
+        "update ducklake_view set sql = ? where view_name = 'patients'",
+        f"select 'x' as patient_id, key from raw.objects where source = 'a' || {text} and key = 'b' || {text}",
+    )
+    with pytest.raises(LakeError, match=r"is not opened: (its view patients (calls|casts)|it has a view .* zero byte)"):
+        warehouse.open(str(lake))
+
+
+def test_functions_of_views_make_no_zero_byte() -> None:
+    """Tried with texts and bytes that escape one in any way."""
+    texts = [r"\u0000", r'"\u0000"', r'["\u0000"]', "%00", "%c", "{:c}", "00"]
+    values = [*map(sql_files.literal, texts), r"'\x00'::blob", "0"]
+    names = stored_sql._list_functions()
+    assert "concat" in names
+    with contextlib.closing(open_connection()) as con:
+        for name in sorted(names - {"error"}):
+            for given in (*itertools.product(values), *itertools.product(values, ["'$'", "0"])):
+                call = f"{sql_files.identifier(name)}({', '.join(given)})"
+                with contextlib.suppress(duckdb.Error):
+                    assert not has_nul(con.execute(f"select {call}").fetchall()), call
+
+
+def has_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(has_nul, (*value, *value.values())))
+    return any(map(has_nul, value)) if isinstance(value, list | tuple) else isinstance(value, str) and "\0" in value
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_rows_with_zero_bytes_are_not_run_by_a_join(is_turned: bool, lake: Path, here: Chest) -> None:
+    """Those of somebody else's files may have some, and a join would look for them in a statement of DuckLake's own."""
+    sql = f" is null)))); copy (select 1) to $${lake.parent}/theirs.csv$$; select ((((1\0b"
+    values = [sql, "a\0b"] if is_turned else ["a\0b", sql]
+    with store.open_writer(parse_address(lake), Settings()) as con:
+        more = "insert into raw.objects by name select * replace ($1 as source, $2 as key) from raw.objects"
+        con.execute(more, values)
+    rows = "(select source, max(key) as key from lake.raw.objects group by all) as few"
+    for names in ("source, key", "key, source"):
+        found = here("sql", f"select count(*) as n from lake.raw.objects join {rows} using ({names})", "--lake", lake)
+        assert found.returncode == 0, found.stderr
+    assert not (lake.parent / "theirs.csv").exists()
 
 
 def test_the_names_of_duckdbs_own_relations_are_known() -> None:

@@ -288,3 +288,10 @@ def test_the_chart_of_studies_shows_the_four_years_with_most(months: dict[date, 
 )
 def test_short_names_stay_apart(centres: set[str]) -> None:
     assert len(set(svg.shorten_names(centres).values())) == len(centres)
+
+
+def test_characters_that_xml_has_not_end_no_process() -> None:
+    """vl-convert aborts on them; rows of somebody else's lake may have them in any column."""
+    chart = svg.build_chart([{"rule": "a\x1b\0\ufffe\ud800b\t", "n": 1}], width=100).mark_bar()
+    drawn = svg.render_svg("n", chart.encode(x="n:Q", y="rule:N", tooltip="rule:N"), "Rules")
+    assert "a\ufffd\ufffd\ufffd\ufffdb" in drawn

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 from warehouse.cohorts import demographics_bars
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
+from warehouse.text import replace_invalid_xml
 
 if TYPE_CHECKING:
     from warehouse.cohorts.attrition import Count
@@ -119,7 +120,7 @@ def _render_page(title: str, subtitle: str, body: Sequence[str], width: float, h
         '<path d="M0,0 L8,4 L0,8 z" fill="#33475b"/></marker></defs>'
     )
     size = f'width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}"'
-    return (
+    return replace_invalid_xml(
         f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
         f'<style>{_STYLE}</style>{tip}<rect width="100%" height="100%" fill="#ffffff"/>{head}{"".join(body)}</svg>\n'
     )

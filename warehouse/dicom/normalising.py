@@ -1,6 +1,7 @@
 """Converts a header from any variant of DICOM JSON (PS3.18 F) to normal form (normal_form.py).
 
-Nothing is dropped: members outside the model, and values that cannot be decoded, stay where they are.
+Nothing is dropped: members outside the model, and values that cannot be decoded, stay where they are. A NUL that is no
+padding becomes U+FFFD, because it cannot be stored (engine/placeholders.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from warehouse.catalog import columns, dicom_dictionary
 from warehouse.dicom import representations, sequences
 from warehouse.dicom.normal_form import MAX_DEPTH
+from warehouse.engine.placeholders import NUL, REPLACEMENT
 from warehouse.errors import UnreadableError
 
 #: The most characters of a header that is not in normal form; real ones have some thousands.
@@ -239,9 +241,9 @@ def _dump(value: Any) -> str:
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value.replace(NUL, REPLACEMENT), ensure_ascii=False)
     if isinstance(value, _Pairs):
-        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dump(v)}" for k, v in value) + "}"
+        return "{" + ",".join(f"{_dump(name)}:{_dump(member)}" for name, member in value) + "}"
     if isinstance(value, dict):
         return _dump(_Pairs(value.items()))
     if isinstance(value, list):

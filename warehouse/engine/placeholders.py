@@ -7,8 +7,8 @@ statistics by which files are left out of an answer, or break the commit; one th
 another. So no such value is written or asked for: any word of three capitals or more in braces counts, as a later
 DuckLake may know more of them. One letter is none: regular expressions have `\\p{L}`.
 
-Nor is a text with a NUL looked for: DuckLake writes what a query compares a column with into its own statement, and
-ends it there, with the quotation mark still open.
+Nor is a text with a NUL stored or looked for: DuckLake writes what a query compares a column with into its own
+statement, and ends it there, with the quotation mark still open, so that the next value would be run as SQL.
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from warehouse.errors import UsageError
 PATTERN = r"\{[A-Z][A-Z_]{2,}\}"
 #: Where a text ends for DuckLake.
 NUL = "\0"
+#: What is stored in the place of a NUL, as Unicode advises for a character that cannot be shown.
+REPLACEMENT = "\ufffd"
 _PLACEHOLDER = re.compile(PATTERN)
+#: A NUL in JSON, after the backslashes that are escaped themselves.
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def has_placeholder(text: str) -> bool:
     """Whether a text cannot be stored."""
     return _PLACEHOLDER.search(text) is not None
+
+
+def replace_nuls(json_text: str) -> str:
+    """A JSON text with another character for each NUL in its texts."""
+    return _ESCAPED_NUL.sub(rf"\1{REPLACEMENT}", json_text)
 
 
 def escape_placeholders(text: str) -> str:

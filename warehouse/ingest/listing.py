@@ -23,7 +23,7 @@ from warehouse.ingest import (
 from warehouse.ingest.context import BucketRun
 from warehouse.ingest.key_parsing import parse_keys
 from warehouse.ingest.key_ranges import KeyRange
-from warehouse.lake import connection, store
+from warehouse.lake import optimisers, store
 from warehouse.object_store import keys
 from warehouse.object_store.base import Skipped, listing_schema
 from warehouse.withdrawal import removal
@@ -183,7 +183,7 @@ def _compare_skipped(run: BucketRun, skipped: list[Skipped]) -> int:
     found = {name: pa.array([getattr(one, name) for one in skipped], pa.string()) for name in ("key", "reason")}
     sql = sql_files.fill(sql_files.read_statements("ingest/listing.sql")["skipped"], within=run.within("key"))
     run.con.register("skipped_found", pa.table(found))
-    with connection.plan_as_written(run.con):
+    with optimisers.plan_as_written(run.con):
         run.con.execute(sql, {"source": run.source, **run.scope.parameters})
     run.con.unregister("skipped_found")
     row = fetch_first(run.con.execute("select count(*) from skipped"))
@@ -210,7 +210,7 @@ def _keep_newer(run: BucketRun, listed_at: datetime, ranges: Sequence[KeyRange])
     if learnt:
         before = history[learnt[0] - 1].number if learnt[0] else None
         former = sql_files.fill(sql["former"], version=str(before)) if before is not None else sql["no_former"]
-        with connection.ignore_statistics_within(run.con):
+        with optimisers.ignore_statistics_within(run.con):
             for one in ranges:
                 learnt_here = sql_files.fill(sql["learnt"], former=former, within=one.render("key"))
                 run.con.execute(learnt_here, {"source": source})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from warehouse.engine import sql_files
 from warehouse.ingest import memory
 from warehouse.ingest.context import Run
-from warehouse.lake import connection
+from warehouse.lake import optimisers
 
 #: Objects planned at a time: bounds the memory of a plan.
 _PLAN_SIZE = 200_000
@@ -72,7 +72,7 @@ def make_plans(
 def _find_stretches(run: Run, sql: dict[str, str]) -> list[_Stretch]:
     """Divide the wanted objects of a range into stretches of _PLAN_SIZE; the first is in the table `waiting` then."""
     limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
-    with connection.plan_as_written(run.con):
+    with optimisers.plan_as_written(run.con):
         run.con.execute(sql["waiting"], limits)
         count, *_ = _measure_extent(run)
         if count < _PLAN_SIZE:
@@ -83,7 +83,7 @@ def _find_stretches(run: Run, sql: dict[str, str]) -> list[_Stretch]:
 def _search(run: Run, sql: dict[str, str], stretches: list[_Stretch], place: int) -> None:
     """Write the objects of a stretch into the table `waiting`."""
     limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
-    with connection.plan_as_written(run.con):
+    with optimisers.plan_as_written(run.con):
         if not place:
             run.con.execute(sql["waiting"], limits)
             return

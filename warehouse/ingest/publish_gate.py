@@ -10,7 +10,7 @@ from warehouse.engine.rows import fetch_first
 from warehouse.errors import BlockedError
 from warehouse.ingest import key_ranges
 from warehouse.ingest.context import Run
-from warehouse.lake import connection, snapshots, store
+from warehouse.lake import optimisers, snapshots, store
 from warehouse.query import checks
 
 #: The checks that one scan of each table can rule out (sql/ingest/gate.sql); any other blocking check always runs.
@@ -29,7 +29,7 @@ class Waiting:
 def run_blocking_checks(run: Run) -> list[checks.Result]:
     """Run the blocking checks on the newest state of the whole lake, without fetching rows."""
     with run.all_cores():
-        with connection.plan_as_written(run.con):
+        with optimisers.plan_as_written(run.con):
             row = fetch_first(run.con.execute(sql_files.read_statements("ingest/gate.sql")["screen"]))
         is_clean = bool(row and row[0]) and not _has_repeated(run)
         return [

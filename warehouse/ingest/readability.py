@@ -15,7 +15,7 @@ import duckdb
 from warehouse.engine import sql_files
 from warehouse.errors import RemovalsError, SourceError
 from warehouse.ingest.context import BucketRun, Run
-from warehouse.lake import connection
+from warehouse.lake import optimisers
 from warehouse.object_store.base import DENIED, ReadFailure
 
 #: How many objects are read to test whether a bucket is readable at all.
@@ -112,7 +112,7 @@ def refuse_unread(run: Run, last: int, max_percent: float) -> None:
 def _count_unread(con: duckdb.DuckDBPyConnection, version: str) -> dict[str, _Unread]:
     query = sql_files.fill(sql_files.read_statements("ingest/publish.sql")["unread"], version=version)
     try:
-        with connection.plan_as_written(con):
+        with optimisers.plan_as_written(con):
             return {source: _Unread(*counts) for source, *counts in con.execute(query, {"due": DUE}).fetchall()}
     except (duckdb.BinderException, duckdb.CatalogException):  # a snapshot from before rows were kept
         return {}

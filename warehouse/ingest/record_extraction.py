@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from warehouse import cleaning
 from warehouse.cleaning import limits, tables
-from warehouse.engine import sql_files
+from warehouse.engine import placeholders, sql_files
 from warehouse.errors import UnreadableError
 from warehouse.ingest import unstorable
 from warehouse.ingest.extraction import Extractor, cut_batch
@@ -30,7 +30,7 @@ def extract_records(extractor: Extractor, batch: pa.Table) -> tuple[pa.Table, pa
     import polars as pl
     import pyarrow as pa
 
-    numbered = _drop_oversized(batch).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
+    numbered = _replace_nuls(_drop_oversized(batch)).append_column("row", pa.array(range(batch.num_rows), pa.uint32()))
     sql = _read_records_sql()
     con = extractor.con
     con.register("files", cut_batch(numbered))
@@ -58,6 +58,19 @@ def _check_fields(objects: pa.Table) -> None:
     lists = pc.list_flatten(objects.filter(objects.column("is_record")).column("keys"))
     if objects.num_rows > 1 and (pc.sum(pc.list_value_length(lists)).as_py() or 0) > _MOST_FIELDS:
         raise MemoryError
+
+
+def _replace_nuls(batch: pa.Table) -> pa.Table:
+    """The batch with another character for each NUL in a text: it could not be compared safely."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content = batch.column("content")
+    if not pc.any(pc.match_substring(content, "\\u0000")).as_py():
+        return batch
+    texts = [text and placeholders.replace_nuls(text) for text in content.to_pylist()]
+    place = batch.schema.get_field_index("content")
+    return batch.set_column(place, batch.schema.field(place), pa.array(texts, content.type))
 
 
 def _drop_oversized(batch: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ from warehouse.engine import sql_files
 from warehouse.engine.placeholders import escape_placeholders, refuse_placeholders
 from warehouse.engine.rows import fetch_first
 from warehouse.errors import UsageError
-from warehouse.lake import connection
+from warehouse.lake import optimisers
 from warehouse.object_store import keys
 from warehouse.object_store.layouts import Layout
 
@@ -164,7 +164,7 @@ def _was_removed_before(con: duckdb.DuckDBPyConnection, part: Scope, wanted: dic
     ]
     query = sql_files.read_statements(_SQL)["before"]
     within = part.render_within("key")
-    with connection.ignore_statistics_within(con):
+    with optimisers.ignore_statistics_within(con):
         return any(
             fetch_first(con.execute(sql_files.fill(query, version=str(number), within=within), wanted))
             for number in before[-_LOOK_BACK:]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _KEY = "its key has a word of capitals in braces, which DuckLake may replace: rename the object"
 _NUL = "its key has a zero byte, where a text ends for DuckLake: rename the object"
 _ETAG = "its etag has a word of capitals in braces, which DuckLake may replace"
+_ETAG_NUL = "its etag has a zero byte, where a text ends for DuckLake"
 #: Texts of more bytes than this are searched one by one, shorter ones all at once.
 _LONG = 500
 _START = re.compile(rb"\{[A-Z]")
@@ -56,7 +57,8 @@ def drop_keys(listed: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Skipped]]:
     odd: dict[int, str] = {}
     for name, reason in (("etag", _ETAG), ("key", _KEY)):
         odd |= dict.fromkeys(_find_rows(listed.column(name)), reason)
-    odd |= dict.fromkeys(_find_nuls(listed.column("key")), _NUL)
+    for name, reason in (("etag", _ETAG_NUL), ("key", _NUL)):
+        odd |= dict.fromkeys(_find_nuls(listed.column(name)), reason)
     if not odd:
         return listed, []
     keys = listed.column("key").to_pylist()
@@ -83,12 +85,11 @@ def _find_rows(column: Any) -> list[int]:
     return [place for place, value in enumerate(column.to_pylist()) if placeholders.has_placeholder(str(value))]
 
 
-def _find_nuls(keys: pa.Array) -> list[int]:
-    """The positions of keys with a NUL. They are compared with others, as patients are; no other text is, and in the
-    statistics of a file DuckLake leaves such a text out."""
-    if not (data := keys.buffers()[2]) or not _NUL_BYTE.search(data):
+def _find_nuls(texts: pa.Array) -> list[int]:
+    """The positions of texts with a NUL. In those of headers and clinical files it is replaced when they are read."""
+    if not (data := texts.buffers()[2]) or not _NUL_BYTE.search(data):
         return []
-    return [place for place, key in enumerate(keys.to_pylist()) if placeholders.NUL in key]
+    return [place for place, text in enumerate(texts.to_pylist()) if text and placeholders.NUL in text]
 
 
 def _may_have(texts: Any) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -15,7 +13,7 @@ from warehouse.engine.connections import open_connection
 from warehouse.engine.messages import explain_shortage, first_line
 from warehouse.engine.sql_files import literal
 from warehouse.errors import LakeError
-from warehouse.lake import data_path, encryption, journals, stored_sql
+from warehouse.lake import data_path, encryption, journals, optimisers, stored_sql
 from warehouse.lake.location import CATALOGUE, READ_COPY, Location
 from warehouse.lake.snapshots import ALIAS, SCHEMAS
 from warehouse.settings import Settings
@@ -50,6 +48,7 @@ def connect(settings: Settings, location: Location, memory_mb: int = WRITER_MB) 
     config = {"memory_limit": f"{limit}MB"} if limit else {}
     con = open_connection({**config, "allow_unsigned_extensions": "true", "threads": "1"})
     con.execute("set TimeZone = 'UTC'")
+    optimisers.disable(con)
     con.execute("set python_enable_replacements = false")  # no view of a lake reads variables of this program
     con.execute(f"set temp_directory = {literal(spill.find_spill_folder())}")
     extensions = ["ducklake", "postgres_scanner" if location.is_postgres else "sqlite_scanner"]
@@ -247,49 +246,3 @@ def _examine_postgres(con: duckdb.DuckDBPyConnection, location: Location) -> Non
         attach_postgres(con, location, _EXAMINED)
     finally:
         con.execute(f"detach database if exists {_EXAMINED}")
-
-
-def ignore_statistics(con: duckdb.DuckDBPyConnection) -> None:
-    """Disable optimisation by column statistics on this connection; for reading older snapshots.
-
-    DuckLake 1.5.5 has one set of statistics, that of the newest snapshot, and rewriting files narrows it. Reading an
-    older snapshot with it loses rows and digits (ducklake issue 1377, fixed after 1.5.5). Files are still pruned.
-    """
-    con.execute("set disabled_optimizers = 'statistics_propagation'")
-
-
-def keep_joins_as_written(con: duckdb.DuckDBPyConnection) -> None:
-    """Let the right side of each join be the one that is held in memory; what is disabled already stays so.
-
-    DuckDB takes each condition for a fifth of the rows, so that a concept of millions of rows seems smaller than the
-    patients that it is joined with.
-    """
-    ((disabled,),) = con.execute("select current_setting('disabled_optimizers')").fetchall()
-    names = ",".join(name for name in (disabled, "build_side_probe_side") if name)
-    con.execute(f"set disabled_optimizers = {literal(names)}")
-
-
-@contextlib.contextmanager
-def ignore_statistics_within(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """The same within a `with` block, for a writer that reads an older snapshot."""
-    ignore_statistics(con)
-    try:
-        yield
-    finally:
-        con.execute("reset disabled_optimizers")
-
-
-@contextlib.contextmanager
-def plan_as_written(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """The same, and joins in the order in which they are written, which must be a good one: outer joins of a large
-    table with smaller ones.
-
-    DuckLake 1.5.5 does not remember that a table which never had a row has no statistics: it asks the catalogue again
-    for each column and operator, which takes longer than the query (fixed after 1.5.5). The first rows of an order are
-    found by sorting all, which can spill to disk: of a large table DuckDB would keep hundreds of thousands in memory.
-    """
-    con.execute("set disabled_optimizers = 'statistics_propagation,join_order,top_n'")
-    try:
-        yield
-    finally:
-        con.execute("reset disabled_optimizers")

@@ -24,13 +24,12 @@ from warehouse.lake.connection import (
     attach,
     attach_postgres,
     connect,
-    ignore_statistics,
-    keep_joins_as_written,
     prepare_encrypted,
     search_lake_last,
     use_threads,
 )
 from warehouse.lake.location import CATALOGUE, Location
+from warehouse.lake.optimisers import ignore_statistics, keep_joins_as_written
 from warehouse.lake.read_copy import drop_read_copy, find_read_copy, renew_read_copy
 from warehouse.lake.snapshots import (
     ALIAS,

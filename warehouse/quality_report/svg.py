@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from warehouse.text import replace_invalid_xml
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -63,14 +65,20 @@ def shorten_names(centres: Iterable[str]) -> dict[str, str]:
 
 
 def render_svg(name: str, chart: alt.TopLevelMixin, title: str) -> str:
-    """Render a chart as SVG for the page; `name` is for its ids, `title` for screen readers.
-
-    No text in it may have characters that are invalid in XML: vl-convert aborts the process on them.
-    """
+    """Render a chart as SVG for the page; `name` is for its ids, `title` for screen readers."""
     import vl_convert
 
-    drawn = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _CONFIG})
+    drawn = vl_convert.vegalite_to_svg({**_to_valid(chart.to_dict()), "config": _CONFIG})
     return _tidy(drawn, name, title)
+
+
+def _to_valid(value: Any) -> Any:
+    """A chart without characters that are invalid in XML, as rows of somebody else's lake may have anywhere."""
+    if isinstance(value, dict):
+        return {_to_valid(name): _to_valid(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [*map(_to_valid, value)]
+    return replace_invalid_xml(value) if isinstance(value, str) else value
 
 
 _TAG = re.compile(r"<[a-z][^<>]*>")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.engine import sql_files
 from warehouse.filesystem import files
-from warehouse.lake import connection, store
+from warehouse.lake import optimisers, store
 from warehouse.withdrawal import rows, standing_list, stored
 from warehouse.withdrawal.digests import open_key
 
@@ -155,4 +155,4 @@ def _attach_copy(con: duckdb.DuckDBPyConnection, location: Location, folder: str
     con.execute(f"use memory; detach {store.ALIAS}; detach {_COPY}")
     _attach(con, location, folder, store.ALIAS, "read_only", f"snapshot_version {int(snapshot.number)}")
     con.execute(f"use {store.ALIAS}")
-    connection.ignore_statistics(con)
+    optimisers.ignore_statistics(con)

@@ -19,7 +19,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Literal
 
-from warehouse.access.airlock import kinds, patterns
+from warehouse.access.airlock import kinds, parquet_sizes, patterns
 from warehouse.access.airlock.holding import MOST_MB
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
@@ -194,11 +194,17 @@ def _read_csv(text: str) -> list[_Table]:
 
 
 def _read_json(text: str) -> list[_Table]:
-    """The lists of objects in a JSON text, at whatever depth, each as a table."""
+    """The lists of objects in a JSON text, at whatever depth, each as a table; none if these have too many cells."""
+    found, left = list[_Table](), _MOST_CELLS
     try:
-        return list(_find_tables(json.loads(text)))
+        for table in _find_tables(json.loads(text)):
+            found.append(table)
+            left -= len(table.columns) * len(table.rows)
+            if left < 0:
+                return []
     except (ValueError, RecursionError):
         return []
+    return found
 
 
 def _find_tables(value: Any) -> Iterator[_Table]:
@@ -209,6 +215,8 @@ def _find_tables(value: Any) -> Iterator[_Table]:
         yield _Table(tuple(numbers), (tuple(numbers.values()),))
     elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         columns = tuple(dict.fromkeys(name for row in value for name in row))
+        if len(columns) * len(value) > _MOST_CELLS:  # each row may have names of its own
+            raise ValueError("too many cells")
         yield _Table(columns, tuple(tuple(str(row.get(name, "")) for name in columns) for row in value))
     elif isinstance(value, list):
         for inner in value:
@@ -221,9 +229,15 @@ def _read_parquet(path: Path) -> _Content:
 
     try:
         with pq.ParquetFile(path) as file:
+            texts = parquet_sizes.list_texts(file.metadata)
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             if file.metadata.num_rows * file.metadata.num_columns > _MOST_CELLS:
                 return _Content(is_whole=False)
+            if parquet_sizes.may_expand(file.metadata, texts, MOST_MB << 20):
+                return _Content(is_whole=False)
             table = file.read()
+        if parquet_sizes.measure_texts(table) > MOST_MB << 20:
+            return _Content(is_whole=False)
         columns = [[*map(str, column.to_pylist())] for column in table.columns]
     except pa.ArrowException as error:
         raise UsageError(f"{path} is not a Parquet file that can be read: {str(error).splitlines()[0]}.") from None

@@ -11,7 +11,7 @@ import duckdb
 from warehouse.engine.faults import explain_faults
 from warehouse.engine.messages import first_line
 from warehouse.errors import LakeError
-from warehouse.lake import connection, store
+from warehouse.lake import connection, optimisers, store
 from warehouse.lake.doctor import catalogue, contents, surroundings
 from warehouse.lake.doctor.findings import Finding, Kind
 from warehouse.lake.listed_files import ListedFile, list_files
@@ -77,7 +77,7 @@ def examine_place(place: Location, settings: Settings, progress: Progress, *, is
             return _report_unreadable(
                 place, [Finding(Kind.CATALOGUE, place.catalogue.name, what, catalogue.RESTORE), *left_over]
             )
-        connection.ignore_statistics(con)
+        optimisers.ignore_statistics(con)
         report = _examine_attached(con, place, settings, progress, is_locked=is_locked)
     return replace(report, findings=(*report.findings, *left_over))
 
