@@ -4,6 +4,8 @@
 -- first by name.
 -- Limits: a study of unknown body part is excluded. Also those of image_regions.
 create or replace view chest_ct as
+-- Lists of digests of 128 bits: count(distinct …) keeps every UID with those of its study and patient, which for 80
+-- million images is more than DuckDB may put on disk.
 select
     patient_id,
     min(group_name) as group_name,
@@ -12,8 +14,8 @@ select
     min(StudyDate) as StudyDate,
     min(vendor) as vendor,
     max(header_age) as header_age,
-    count(distinct SeriesInstanceUID) as n_series,
-    count(distinct SOPInstanceUID) as n_slices
+    cast(list_unique(list(md5_number(SeriesInstanceUID))) as bigint) as n_series,
+    cast(list_unique(list(md5_number(SOPInstanceUID))) as bigint) as n_slices
 from image_regions
 where Modality = 'CT' and region = 'chest' and not is_localizer and StudyInstanceUID is not null
 group by patient_id, StudyInstanceUID
