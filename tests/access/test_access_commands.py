@@ -91,6 +91,7 @@ def test_a_story_of_an_agreement(ask: Chest, new_lake: Path, tmp_path: Path) -> 
     tell_story(ask, str(new_lake), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_log_on_postgresql(here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_postgres() as server:
         server.run("create database chest")
@@ -128,6 +129,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lake
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("statement", ALTERATIONS)
 def test_verify_finds_every_alteration_and_ends_with_1(
     here: Chest, logged: Path, tmp_path: Path, statement: str
@@ -248,6 +250,7 @@ def lake(filled: Path, tmp_path: Path) -> str:
     return str(copy_lake(filled, tmp_path / "lake"))
 
 
+@pytest.mark.slow
 def test_every_manifest_has_the_head_of_the_log(here: Chest, lake: str, tmp_path: Path) -> None:
     place = location.parse_address(lake)
     first, second = log.append(place, Settings(), *(log.NewEvent(vocabulary.REMARKED, ID, {"n": n}) for n in (1, 2)))
@@ -267,6 +270,7 @@ def test_every_manifest_has_the_head_of_the_log(here: Chest, lake: str, tmp_path
     assert second.hash in require(here("access", "verify", "--lake", lake), 1)
 
 
+@pytest.mark.slow
 def test_status_shows_access_in_a_line(here: Chest, lake: str) -> None:
     assert "access     " not in require(here("status", "--lake", lake))
     add(lake, *to_new(make_agreement()))
@@ -296,6 +300,7 @@ ODD: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("command", ODD)
 @pytest.mark.parametrize("body", [{}, {"ends": 1, "starts": "soon", "request": "A2026-0001", "files": 7, "team": 3}])
 def test_a_strangers_events_end_a_command_with_one_line(
@@ -311,6 +316,7 @@ def test_a_strangers_events_end_a_command_with_one_line(
         assert (answer.returncode, answer.stderr.count("\n")) == (2, 1), answer.stderr
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8_are_escaped_or_refused_with_one_line(
     here: Chest, new_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

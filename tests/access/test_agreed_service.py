@@ -48,6 +48,7 @@ def ask(server: Served, token: str, sql: str, prefix: str = "") -> list[dict[str
     return list(answer.json()["rows"])
 
 
+@pytest.mark.slow
 def test_an_answer_has_what_the_agreement_covers(server: Served, given: dict[str, str], lake: str) -> None:
     everyone = "select patient_id from patients order by 1"
     assert [row["patient_id"] for row in ask(server, given["all"], everyone)] == ["PatA", "PatB", "PatC"]
@@ -61,6 +62,7 @@ def test_an_answer_has_what_the_agreement_covers(server: Served, given: dict[str
     assert any(line.get("agreement") == "2026-0003" for line in server.read_log())
 
 
+@pytest.mark.slow
 def test_a_viewer_is_shown_what_the_agreement_covers(server: Served, given: dict[str, str]) -> None:
     def search(name: str) -> list[str]:
         found = server.get("/dicomweb/studies", given[name]).json()
@@ -91,6 +93,7 @@ def test_an_assistant_is_shown_what_the_agreement_covers(server: Served, given: 
     assert "under an agreement" in call("none")
 
 
+@pytest.mark.slow
 def test_the_explorer_shows_what_the_agreement_covers(server: Served, given: dict[str, str]) -> None:
     assert server.get("/explore/patient?id=PatB", given["all"]).status_code == 200
     assert server.get("/explore/patient?id=PatB", given["leeds"]).status_code == 404
@@ -126,6 +129,7 @@ def test_a_query_for_what_is_not_covered_is_forbidden(server: Served, given: dic
     assert "does not cover modality CR; it covers CT." in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_rounded_counts_need_no_agreement(server: Served, given: dict[str, str]) -> None:
     for name in ("counts", "none"):
         assert server.get("/explore", given[name]).status_code == 200
@@ -160,6 +164,7 @@ def test_without_an_agreement_the_explorer_rounds_its_counts(server: Served, giv
     assert "Exact counts" in server.get("/explore?exact=1", given["all"]).text
 
 
+@pytest.mark.slow
 def test_a_revoked_agreement_is_refused_within_seconds(
     server: Served, given: dict[str, str], lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +197,7 @@ def test_a_token_names_its_agreement(here: Chest, tmp_path: Path) -> None:
     assert "agreement is an ID such as 2026-0001" in here("token", "list", file).stderr
 
 
+@pytest.mark.slow
 def test_python_opens_a_lake_under_an_agreement(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for open_lake in (warehouse.open, warehouse.Warehouse.open):
         with pytest.raises(AccessRefusedError, match="only under an agreement"):

@@ -34,6 +34,7 @@ def take(here: Chest, lake: str, agreement: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_who_took_what_is_found_by_agreement_patient_and_day(here: Chest, lake: str, tmp_path: Path) -> None:
     assert "Nothing was taken." in here("audit", "--lake", lake).stdout
     take(here, lake, "2026-0001", tmp_path)  # PatA, PatB, PatC
@@ -88,6 +89,7 @@ def test_a_search_without_the_secret_is_refused(here: Chest, lake: str) -> None:
     assert (done.returncode, "Restore lake.key from a backup" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_manifests_without_an_agreement_are_listed(here: Chest, lake: str, tmp_path: Path) -> None:
     assert here("access", "enforce", "off", "--lake", lake).returncode == 0
     exported = here("manifest", "export", "teaching_set", "-o", tmp_path / "m", "--lake", lake)

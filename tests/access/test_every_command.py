@@ -241,7 +241,7 @@ def test_counts_that_are_put_together_need_an_agreement(run: Any, name: str) -> 
         assert not _NAMES.findall(text)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -145,6 +145,7 @@ def test_every_public_name_is_listed_with_what_it_shows() -> None:
     assert list_public(warehouse.Manifest) == ASKS_OF_MANIFEST | OF_FOLDER
 
 
+@pytest.mark.slow
 def test_what_asks_is_refused_without_an_agreement(lake: str, films: warehouse.Cohort, tmp_path: Path) -> None:
     manifest = films.export(tmp_path / "films")
     manifest.about["agreement"] = ""
@@ -195,6 +196,7 @@ def test_what_is_of_more_than_views_is_refused(wh: warehouse.Warehouse) -> None:
             show(call())
 
 
+@pytest.mark.slow
 def test_no_session_of_a_session_shows_more(wh: warehouse.Warehouse, lake: str) -> None:
     own = wh.cover
     assert own
@@ -229,6 +231,7 @@ def test_no_session_of_a_session_shows_more(wh: warehouse.Warehouse, lake: str) 
             attempt()
 
 
+@pytest.mark.slow
 def test_a_cohort_shows_what_is_covered(wh: warehouse.Warehouse, films: warehouse.Cohort, tmp_path: Path) -> None:
     halves = films.split(train=50, test=50, seed=1)
     with attach_as(warehouse.Warehouse, wh.location.name) as other:
@@ -260,6 +263,7 @@ def test_a_cohort_shows_what_is_covered(wh: warehouse.Warehouse, films: warehous
         films.why("PatB")
 
 
+@pytest.mark.slow
 def test_a_patient_who_is_not_covered_is_not_there(wh: warehouse.Warehouse) -> None:
     for name in ("PatB", "PatC", "PatV"):
         with pytest.raises(NotFoundError):

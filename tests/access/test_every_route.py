@@ -116,6 +116,7 @@ def test_what_shows_rows_is_refused(
     assert find_last(lake, vocabulary.REFUSED).body["caller"] == "none"
 
 
+@pytest.mark.slow
 def test_what_shows_counts_rounds_them(server: Served, lake: str, found: list[tuple[str, str]]) -> None:
     """The lake has four patients: every number of them is 0."""
     for path, method in found:
@@ -142,6 +143,7 @@ def test_what_needs_no_agreement_shows_nothing_of_a_patient(
             assert not _NAMES.findall(answer.text), path
 
 
+@pytest.mark.slow
 def test_every_tool_is_listed_and_shows_rows_under_an_agreement_alone(
     server: Served, tokens: dict[str, str], lake: str
 ) -> None:

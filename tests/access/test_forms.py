@@ -163,6 +163,7 @@ def test_a_file_that_is_no_form_is_not_read_to_its_end(tmp_path: Path) -> None:
         yaml_files.read_yaml(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["applicant", "team", "ends", "duo"]), st.recursive(st.text(), st.lists)))
 def test_nothing_that_somebody_fills_in_is_a_fault(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"\AThe request is not valid: [^\n]*\Z"):

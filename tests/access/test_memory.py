@@ -47,6 +47,7 @@ def agreement(new_lake: Path) -> Agreement:
     return Agreement(new_lake)
 
 
+@pytest.mark.slow
 def test_a_set_that_differs_by_few_is_refused_and_the_same_one_never(agreement: Agreement) -> None:
     first = agreement.release(ALL)
     assert agreement.release(ALL[::-1]) == first
@@ -55,6 +56,7 @@ def test_a_set_that_differs_by_few_is_refused_and_the_same_one_never(agreement: 
     assert agreement.release(ALL[:-5]) != first
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 def test_two_answers_that_add_up_to_nearly_a_third_are_compared_with_it(
     agreement: Agreement, order: tuple[int, int, int]
@@ -90,6 +92,7 @@ def test_counts_are_of_persons_and_not_of_rows(agreement: Agreement) -> None:
     assert agreement.refuses([*ALL, *["Covid100"] * 10])
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("base", [0, 1, 5, 10])
 def test_exact_counts_are_protected_as_rounded_ones_are(agreement: Agreement, base: int) -> None:
     agreement.release(ALL, base)
@@ -109,6 +112,7 @@ def test_parts_of_an_answer_are_compared_with_the_same_part(agreement: Agreement
     assert not agreement.refuses(ALL[1:], part="mine: with a CT")
 
 
+@pytest.mark.slow
 def test_rows_are_compared_with_counts_and_not_with_rows(agreement: Agreement) -> None:
     agreement.release(ALL, kind=ROWS)
     assert not agreement.refuses(ALL[1:], kind=ROWS)
@@ -128,6 +132,7 @@ def test_an_answer_is_admitted_whole_or_not_at_all(agreement: Agreement) -> None
     assert not agreement.refuses(ALL[1:50], part="mine: adults")
 
 
+@pytest.mark.slow
 def test_after_five_refusals_reviewers_decide(agreement: Agreement) -> None:
     agreement.release(ALL)
     for _ in range(memory.MOST_REFUSALS):
@@ -166,6 +171,7 @@ def test_a_lake_with_another_secret_compares_nothing(agreement: Agreement) -> No
     assert not set(one.tolist()) & set(other.tolist())
 
 
+@pytest.mark.slow
 def test_what_is_remembered_publishes_nothing(tmp_path: Path, samples: Path, here: Chest) -> None:
     shutil.copytree(samples / "dated", tmp_path / "bucket")
     lake = tmp_path / "lake"
@@ -215,6 +221,7 @@ def _add_up(whole: set[int], one: set[int], other: set[int], base: int) -> bool:
     return is_near and bool(one and other) and not one & other
 
 
+@pytest.mark.slow
 def test_a_caller_who_was_shown_a_thousand_counts_keeps_nobody_waiting() -> None:
     """Each pair of a thousand sets took seconds to look at, while the event loop and all callers waited."""
     seen, chance = Memory(), random.Random(1)

@@ -90,6 +90,7 @@ def test_a_second_count_that_differs_by_few_is_refused_and_logged(ask: Chest, la
     assert ask("attrition", 2, agreement="2026-0002").returncode == 0
 
 
+@pytest.mark.slow
 def test_every_kind_of_answer_is_compared_with_every_count(ask: Chest, tmp_path: Path) -> None:
     assert ask("export", 0, "-o", tmp_path / "manifest").returncode == 0
     for command, *words in (
@@ -101,6 +102,7 @@ def test_every_kind_of_answer_is_compared_with_every_count(ask: Chest, tmp_path:
         assert (done.returncode, "fewer than 5 patients" in done.stderr) == (1, True), (command, done.stderr)
 
 
+@pytest.mark.slow
 def test_rows_after_a_count_are_compared_and_rows_after_rows_are_not(ask: Chest, tmp_path: Path) -> None:
     assert ask("run", 0).returncode == 0
     assert ask("export", 1, "-o", tmp_path / "manifest").returncode == 0
@@ -109,6 +111,7 @@ def test_rows_after_a_count_are_compared_and_rows_after_rows_are_not(ask: Chest,
     assert (done.returncode, (tmp_path / "refused").exists()) == (1, False)
 
 
+@pytest.mark.slow
 def test_without_an_agreement_nothing_is_remembered(ask: Chest, lake: Path, tmp_path: Path, here: Chest) -> None:
     for skip in (0, 1):
         words = ("cohort", "attrition", tmp_path / "some.sql", "--param", f"skip={skip}", "--lake", lake)
@@ -116,6 +119,7 @@ def test_without_an_agreement_nothing_is_remembered(ask: Chest, lake: Path, tmp_
     assert ask("attrition", 1).returncode == 0
 
 
+@pytest.mark.slow
 def test_no_event_of_the_log_names_a_patient(ask: Chest, lake: Path) -> None:
     for command, skip in (("run", 0), ("attrition", 0), ("attrition", 1), ("table1", 0)):
         ask(command, skip)

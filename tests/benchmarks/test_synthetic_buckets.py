@@ -35,6 +35,7 @@ def test_bodies_are_of_their_copy_and_change_with_the_generation() -> None:
     assert changed == list(range(0, _OBJECTS, CHANGED_EVERY))
 
 
+@pytest.mark.slow
 def test_a_refresh_loads_the_same_behind_the_interface_and_behind_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

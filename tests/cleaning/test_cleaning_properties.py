@@ -146,6 +146,7 @@ def is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and all(c.isspace() and not "\x1c" <= c <= "\x1f" for c in value))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(records=st.lists(RECORD | NESTED, min_size=1, max_size=12))
 @example(records=[{"1st RT-PCR result": "\x1f"}, {"1st RT-PCR result": "\N{NO-BREAK SPACE}"}])
@@ -174,6 +175,7 @@ def test_total_and_every_value_is_kept_or_explained(
     assert columns_named <= {column.name for column in columns.list_record_columns()}
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(records=st.lists(RECORD | NESTED, min_size=1, max_size=6))
 def test_only_a_nulled_value_has_no_clean_value(con: duckdb.DuckDBPyConnection, records: list[dict[str, Any]]) -> None:
@@ -216,6 +218,7 @@ PART = st.integers(0, 40)
 YEAR = st.sampled_from(["2019", "2020", "2021", "2022", "1899", "1900", "0001", "19", "20", "21", "99", "00"])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     parts=st.lists(st.tuples(PART, PART, YEAR, st.sampled_from("/-."), st.booleans()), min_size=1, max_size=30),
@@ -231,6 +234,7 @@ def test_dates_are_read_as_a_plain_reading_has_them(
         assert (found, rules) == (expected, {rule} - {""}), text
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(st.dates(date(1899, 12, 1), date(2024, 1, 1)), min_size=1, max_size=30))
 def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, days: list[date]) -> None:
@@ -256,6 +260,7 @@ def test_a_day_in_any_of_its_forms_is_that_day(con: duckdb.DuckDBPyConnection, d
         assert [*answer] == expected, form
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     numbers=st.lists(st.decimals(0, 10_000, places=2, allow_nan=False).map(str), min_size=1, max_size=20),

@@ -88,6 +88,7 @@ def ids(wh: warehouse.Warehouse, file: Path | str, **parameters: object) -> list
     return [str(name) for name in found.rows[found.definition.grain_column].to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehouse, good: Path) -> None:
     assert ids(wh, good) == ["A2", "B1"]
     assert ids(wh, good, since="2020-01-01") == ["A1", "A2", "B1"]
@@ -101,6 +102,7 @@ def test_a_cohort_runs_with_its_parameters_and_as_of_a_day(wh: warehouse.Warehou
     assert ids(wh, good, centres=[nasty]) == [], "bound, not pasted"
 
 
+@pytest.mark.slow
 def test_joins_are_kept_as_written_where_the_header_has_it(wh: warehouse.Warehouse, good: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.sql"
     kept.write_text(GOOD.replace("-- grain", "-- joins: as written\n-- grain"))
@@ -276,6 +278,7 @@ def tabulate(differences: list[compare.Difference]) -> dict[str, tuple[str, str,
     return {d.id: (d.change, d.step, "; ".join(r.text for r in d.reasons)) for d in differences}
 
 
+@pytest.mark.slow
 def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: Path, good: Path) -> None:
     with build_lake(tmp_path, FILMS, RECORDS) as wh:
         before = wh.snapshot.number
@@ -317,6 +320,7 @@ def test_differences_between_snapshots_are_explained(tmp_path: Path, new_lake: P
     assert changed["A2"] == ("removed", "films", "changed definition: since from 2020-03-01 to 2020-05-01")
 
 
+@pytest.mark.slow
 def test_nothing_is_unknown_on_the_histories_of_the_samples(samples: Path, new_lake: Path) -> None:
     warehouse.refresh(str(samples / "dated"), str(new_lake))
     kinds: Counter[str] = Counter()
@@ -360,6 +364,7 @@ from sampled
 """
 
 
+@pytest.mark.slow
 def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new_lake: Path) -> None:
     """An added .dcm, a header with the same values in the columns read, a field that is not read or did not matter."""
     films = """
@@ -417,6 +422,7 @@ def test_only_what_is_read_and_made_a_difference_is_a_reason(tmp_path: Path, new
     ).get("b", []), "whether there is one is read, not which"
 
 
+@pytest.mark.slow
 def test_a_concept_is_followed_to_the_fields_that_it_reads(tmp_path: Path) -> None:
     """Of a newer file the reason is the swab; its age, and an entry that is not understood, are not."""
     films = "patient | image | day\nn | n | 2020-04-05\nm | m | 2020-04-05"
@@ -478,6 +484,7 @@ def test_lint_finds_facts_from_the_future(wh: warehouse.Warehouse, tmp_path: Pat
     assert not any("later than" in p.message for p in guarded), "the filter keeps it before the image"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", cohorts.list_shipped())
 def test_every_shipped_cohort_is_linted_against_a_lake(wh: warehouse.Warehouse, name: str) -> None:
     needed: dict[str, dict[str, Any]] = {"prior_data": {"patients": ["a"]}, "external_validation": {"centres": "Leeds"}}
@@ -511,6 +518,7 @@ def test_cramers_v() -> None:
     assert confounding.cramers_v(Counter({("a", "x"): 50})) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_commands(wh: warehouse.Warehouse, good: Path, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", wh.location.name)
     listed = json.loads(here("cohort", "list", "--format", "json").stdout)

@@ -29,6 +29,7 @@ NEVER_NEGATIVE = {
 }
 
 
+@pytest.mark.slow
 def test_nothing_but_a_negative_swab_makes_a_negative(tmp_path: Path) -> None:
     films, records = ["patient | image | day | centre"], ["patient | uploaded | swabs | centre"]
     for n, swabs in enumerate(NEVER_NEGATIVE.values()):
@@ -145,6 +146,7 @@ def test_ventilation(tmp_path: Path) -> None:
     assert not any(patient == "ruled" for patient, _ in anyone)
 
 
+@pytest.mark.slow
 def test_external_validation(tmp_path: Path) -> None:
     films = ["patient | image | day | view | model"]
     records = ["patient | uploaded | positive_swab | swab | centre | sex | age"]
@@ -201,6 +203,7 @@ def test_external_validation(tmp_path: Path) -> None:
     assert {row[0] for row in fetch_answer(wh, "external_validation", "ManufacturerModelName", **given)} == {"Two"}
 
 
+@pytest.mark.slow
 def test_external_validation_lets_matching_go_step_by_step(tmp_path: Path) -> None:
     wh = build_lake(
         tmp_path,
@@ -221,6 +224,7 @@ def test_external_validation_lets_matching_go_step_by_step(tmp_path: Path) -> No
     assert found == [("neg", "projection"), ("pos", "projection")]
 
 
+@pytest.mark.slow
 def test_teaching_set(tmp_path: Path) -> None:
     wh = build_lake(
         tmp_path,
@@ -309,6 +313,7 @@ def test_prior_data(tmp_path: Path) -> None:
     assert counts == {"listed": 2, "images_of_listed": 1, "prior_images": 1, "answer": 1}
 
 
+@pytest.mark.slow
 def test_the_numbers_in_the_headers_are_those_of_the_sample_bucket(served_lake: Path) -> None:
     with warehouse.open(str(served_lake), trusted=False) as wh:
         centres = [row[0] for row in wh.sql("select distinct submitting_centre from clinical").fetchall()]

@@ -56,6 +56,7 @@ def mine(tmp_path: Path) -> Path:
     return tmp_path / "mine.sql"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", cohorts.list_shipped())
 def test_the_examples_of_every_shipped_cohort_hold(name: str) -> None:
     found = run_examples(name)
@@ -67,6 +68,7 @@ def test_every_shipped_cohort_is_shipped_with_its_examples() -> None:
     assert all(find_examples(name).is_file() for name in cohorts.list_shipped())
 
 
+@pytest.mark.slow
 def test_an_example_that_fails_is_shown_with_its_rows(mine: Path, here: Chest) -> None:
     assert here("cohort", "test", mine).returncode == 0
     other = mine.with_name("other.txt")

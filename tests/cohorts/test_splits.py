@@ -89,6 +89,7 @@ def test_a_side_depends_on_nobody_else(some: list[str], others: list[str], seed:
     assert {side for side, _ in alone.values()} <= {"train", "tune", "test"}
 
 
+@pytest.mark.slow
 @given(st.integers(), st.floats(0.1, 0.9))
 def test_shares_are_met_on_average(seed: int, share: float) -> None:
     rule = Split(train=share, test=1 - share, seed=seed)
@@ -166,6 +167,7 @@ def test_the_patient_is_found_where_the_answer_does_not_name_one(wh: warehouse.W
     assert find_sides(wh.cohort(folder / "persons.sql").split(seed=1)) == found
 
 
+@pytest.mark.slow
 def test_all_old_patients_stay_when_data_arrive(folder: Path, tmp_path: Path) -> None:
     with build_lake(tmp_path, FILMS, RECORDS) as wh:
         asked = {"seed": 5, "hold_out_after": DAY, "hold_out_centres": ["Leeds"]}
@@ -320,6 +322,7 @@ def test_numbers_that_are_not_finite_are_not_known() -> None:
     assert found.table.cells == {("known", "train"): 1, ("not known", "train"): 2}
 
 
+@pytest.mark.slow
 def test_counts_are_rounded_by_default(ask: Chest, folder: Path) -> None:
     words = ("cohort", "split", folder / "films.sql", "--balance", "covid_status,sex,age", "--seed", 2)
     rounded, exact = (json.loads(ask(*words, *more, "--format", "json").stdout) for more in ((), ("--suppress", 0)))
@@ -370,6 +373,7 @@ def made(ask: Chest, folder: Path, tmp_path: Path) -> warehouse.Manifest:
     return warehouse.manifest(tmp_path / "split")
 
 
+@pytest.mark.slow
 def test_a_manifest_has_the_sides_and_the_rule(made: warehouse.Manifest, wh: warehouse.Warehouse, folder: Path) -> None:
     rule = Split(50, 25, 25, seed=1, hold_out_after=date.fromisoformat(DAY), hold_out_centres=("Leeds",))
     assert made.about["split"] == rule.to_json()
@@ -388,6 +392,7 @@ def test_a_manifest_has_the_sides_and_the_rule(made: warehouse.Manifest, wh: war
         _ = made.sides["trian"]
 
 
+@pytest.mark.slow
 def test_the_split_is_part_of_the_digest(made: warehouse.Manifest, wh: warehouse.Warehouse, folder: Path) -> None:
     rule = Split.from_json(made.about["split"])
     cohort = wh.cohort(folder / "films.sql")
@@ -404,6 +409,7 @@ def test_the_split_is_part_of_the_digest(made: warehouse.Manifest, wh: warehouse
     ]
 
 
+@pytest.mark.slow
 def test_it_is_reproduced_listed_and_compared(
     made: warehouse.Manifest, ask: Chest, wh: warehouse.Warehouse, folder: Path, here: Chest
 ) -> None:
@@ -424,6 +430,7 @@ def test_it_is_reproduced_listed_and_compared(
     assert ask("manifest", "verify", made.folder).returncode == 0
 
 
+@pytest.mark.slow
 def test_croissant_names_the_sides(made: warehouse.Manifest, folder: Path, wh: warehouse.Warehouse) -> None:
     about = json.loads((made.folder / "croissant.json").read_text())
     objects, splits = about["recordSet"]
@@ -440,6 +447,7 @@ def test_croissant_names_the_sides(made: warehouse.Manifest, folder: Path, wh: w
     assert len(json.loads((plain.folder / "croissant.json").read_text())["recordSet"]) == 1
 
 
+@pytest.mark.slow
 def test_a_rule_without_its_label_is_not_a_manifest(made: warehouse.Manifest) -> None:
     from warehouse.errors import ManifestError
     from warehouse.manifests.document import parse_document

@@ -61,6 +61,7 @@ def ask(here: Chest, folder: Path, wh: warehouse.Warehouse) -> Chest:
     return lambda *words: here(*words, "--lake", folder / "lake")
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("file", ["study.sql", "studys.sql"])
 def test_a_patient_or_an_image_on_two_sides(wh: warehouse.Warehouse, folder: Path, file: str) -> None:
     assert leaks.find_leaks(wh.cohort(folder / file)) == []
@@ -71,6 +72,7 @@ def test_a_patient_or_an_image_on_two_sides(wh: warehouse.Warehouse, folder: Pat
     ]
 
 
+@pytest.mark.slow
 def test_export_refuses_a_leak(ask: Chest, wh: warehouse.Warehouse, folder: Path, tmp_path: Path) -> None:
     given = ("--param", "sides=A2", "--param", "sides=D", "-o", tmp_path / "made")
     done = ask("manifest", "export", folder / "study.sql", *given)
@@ -99,6 +101,7 @@ def test_lint_refuses_a_leak(ask: Chest, folder: Path) -> None:
     assert ask("cohort", "lint", file, "--param", "sides=B").returncode == 0
 
 
+@pytest.mark.slow
 def test_verify_reports_a_leak(ask: Chest, wh: warehouse.Warehouse, folder: Path, tmp_path: Path) -> None:
     """Of a manifest as an older version exported it, which did not look."""
     (tmp_path / "made").mkdir()
@@ -120,6 +123,7 @@ def _find_seed(one: str, other: str) -> int:
     return next(rule.seed for rule in rules if rule.choose_side(one) != rule.choose_side(other))
 
 
+@pytest.mark.slow
 def test_our_own_split_refuses_one_image_of_two_patients(ask: Chest, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "all.sql").write_text(
         (folder / "study.sql").read_text().replace(" as split", " as side").replace("-- label split", "-- label side")
@@ -154,6 +158,7 @@ def _upload(s3: S3, bucket: str) -> None:
     s3.put(bucket, objects)
 
 
+@pytest.mark.slow
 def test_equal_bytes_on_two_sides(s3: S3, folder: Path, here: Chest, tmp_path: Path) -> None:
     _upload(s3, "bytes")
     warehouse.refresh("s3://bytes", str(start_lake(tmp_path / "lake")))

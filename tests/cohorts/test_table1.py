@@ -143,6 +143,7 @@ def test_a_patient_counts_once_and_in_one_group(small: warehouse.Warehouse, film
     assert table.render("html").count(f"{SEVERAL}: patients whose rows have more than one value of side.") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["covid_risk", "ventilation", "longitudinal_ct"])
 def test_exact_numbers_are_those_of_pandas(wh: warehouse.Warehouse, name: str) -> None:
     cohort = wh.cohort(name)
@@ -271,6 +272,7 @@ def test_a_group_of_one_patient_is_not_named(small: warehouse.Warehouse, films: 
     assert single.n == {OVERALL: 0}
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_form(here: Chest, lake: Path, wh: warehouse.Warehouse, tmp_path: Path) -> None:
     words = ["cohort", "table1", "covid_risk", "--by", "covid_status", "--lake", str(lake)]
     printed = here(*words).stdout
@@ -361,6 +363,7 @@ def test_demographics_of_the_steps_are_those_of_pandas(wh: warehouse.Warehouse) 
     assert after["smd"] == pytest.approx((after["mean"] - before["mean"]) / pooled)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("name", ["covid_risk", "ventilation"])
 def test_rounded_demographics_add_up_to_the_attrition(wh: warehouse.Warehouse, name: str) -> None:
     cohort = wh.cohort(name)
@@ -380,6 +383,7 @@ def test_rounded_demographics_add_up_to_the_attrition(wh: warehouse.Warehouse, n
             assert row["mean"] is None
 
 
+@pytest.mark.slow
 def test_demographics_as_a_command(here: Chest, lake: Path, tmp_path: Path) -> None:
     words = ["cohort", "attrition", "covid_risk", "--demographics", "--lake", lake]
     printed = here(*words).stdout

@@ -96,6 +96,7 @@ def csv(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
 # --- the answer ---
 
 
+@pytest.mark.slow
 def test_every_kind_of_table_gives_the_same_answer(wh: warehouse.Warehouse, folder: Path) -> None:
     frame = pl.read_csv(folder / "reads.csv", schema_overrides={"patient_id": pl.String})
     frame.write_parquet(folder / "reads.parquet")
@@ -123,6 +124,7 @@ def test_the_command_shows_the_types(ask: Chest) -> None:
     assert "patient_id VARCHAR, reader VARCHAR, score BIGINT (inferred from all rows)" in done.stderr
 
 
+@pytest.mark.slow
 def test_every_command_that_runs_a_cohort_takes_it(ask: Chest) -> None:
     given = ("mine.sql", "--table", "reads=reads.csv")
     steps = json.loads(ask("cohort", "attrition", *given, "--suppress", "0", "--format", "json").stdout)
@@ -449,6 +451,7 @@ def test_the_views_stay_filtered_and_shielded_beside_a_table(wh: warehouse.Wareh
 # --- manifests ---
 
 
+@pytest.mark.slow
 def test_a_manifest_names_its_tables_and_asks_for_them(ask: Chest, folder: Path, root: Path) -> None:
     given = ("--table", "reads=reads.csv")
     assert ask("manifest", "export", "mine.sql", *given, "-o", "m").returncode == 0
@@ -472,6 +475,7 @@ def test_a_manifest_names_its_tables_and_asks_for_them(ask: Chest, folder: Path,
     assert listed[0]["tables"] == about["tables"]
 
 
+@pytest.mark.slow
 def test_a_copy_beside_the_manifest_is_checked_and_used(ask: Chest, folder: Path) -> None:
     given = ("--table", "reads=reads.csv")
     assert ask("manifest", "export", "mine.sql", *given, "--copy-tables", "-o", "m").returncode == 0
@@ -487,6 +491,7 @@ def test_a_copy_beside_the_manifest_is_checked_and_used(ask: Chest, folder: Path
         assert (done.returncode, "was altered" in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("fault", ["content", "rows", "view", "name", "type", "stray", "case"])
 def test_a_resealed_manifest_with_a_false_table_is_refused(ask: Chest, folder: Path, fault: str) -> None:
     from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
@@ -524,6 +529,7 @@ def test_a_resealed_manifest_with_a_false_table_is_refused(ask: Chest, folder: P
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_table_is_compared_however_the_manifest_spells_it(ask: Chest, folder: Path) -> None:
     from warehouse.manifests.sealing import DOCUMENT, SUMS, render_sums
 

@@ -67,6 +67,7 @@ def wh(root: Path) -> Iterator[warehouse.Warehouse]:
         yield opened
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("grain", ["image", "series", "patient"])
 def test_each_excluded_patient_has_the_step_that_excluded_them(wh: warehouse.Warehouse, root: Path, grain: str) -> None:
     rows = wh.cohort(root / f"{grain}.sql").excluded().to_pylist()
@@ -82,6 +83,7 @@ def test_each_excluded_patient_has_the_step_that_excluded_them(wh: warehouse.War
     assert both == {row[0] for row in wh.patients().project("patient_id").fetchall()}
 
 
+@pytest.mark.slow
 def test_the_values_that_excluded_a_row_are_shown(wh: warehouse.Warehouse, root: Path) -> None:
     cohort = wh.cohort(root / "image.sql")
     late = cohort.why("late")
@@ -114,6 +116,7 @@ def test_an_unknown_patient_is_distinguished_from_one_of_another_group_or_day(
         wh.group("validation").cohort(file).why("in")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("condition", "shown"),
     [
@@ -153,6 +156,7 @@ def test_a_table_of_the_users_own_may_be_where_a_step_begins(wh: warehouse.Wareh
     assert (why.n_rows, why.failures[0].values) == (1, {"score": "1"})
 
 
+@pytest.mark.slow
 def test_the_commands(root: Path, here: Chest, tmp_path: Path) -> None:
     lake = ("--lake", root / "lake")
     done = here("cohort", "why", root / "image.sql", "late", *lake, "--format", "json")
@@ -167,6 +171,7 @@ def test_the_commands(root: Path, here: Chest, tmp_path: Path) -> None:
     assert here("cohort", "why", root / "image.sql", "no\x1bbody", *lake).stderr.count("\x1b") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["covid_risk", "ventilation", "longitudinal_ct", "teaching_set"])
 def test_every_excluded_patient_of_a_shipped_cohort_is_explained(wh: warehouse.Warehouse, name: str) -> None:
     cohort = wh.cohort(name)

@@ -182,6 +182,7 @@ def test_private_attributes_by_their_creator(wh: warehouse.Warehouse) -> None:
     assert wh.sql(sql, trusted=False).fetchall() == [("theirs", None)]
 
 
+@pytest.mark.slow
 def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
     names = [column.name for column in columns.list_dicom_columns()][:30]
     calls = [f"tag(header, '{name}')" for name in names]
@@ -194,6 +195,7 @@ def test_many_tags_answer_as_one_does(wh: warehouse.Warehouse) -> None:
 TEXTS = st.text(st.sampled_from(list('n,"[]{}\\:ul1.e äß胸\t')), max_size=6) | st.sampled_from(["null", "true", '"]}'])
 
 
+@pytest.mark.slow
 @given(
     vr=st.sampled_from(["AE", "CS", "DA", "DS", "FD", "IS", "LO", "LT", "SH", "TM", "UI", "UN", "US", "UT"]),
     values=st.lists(TEXTS | st.integers(-9, 10**20), max_size=3) | st.just([None]),
@@ -348,6 +350,7 @@ def record_key(name: str) -> str:
     return f"training/{name}/data/2020-05-01/data.json"
 
 
+@pytest.mark.slow
 def test_nothing_hostile_stops_a_refresh(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     good = {f"Good{i}": json.dumps({"00080018": of("UI", f"1.{i}")}) for i in range(5)}
@@ -370,6 +373,7 @@ def test_nothing_hostile_stops_a_refresh(tmp_path: Path, new_lake: Path) -> None
     assert not warehouse.refresh(str(bucket), lake).published.is_new
 
 
+@pytest.mark.slow
 def test_headers_that_other_rules_have_read_are_read_again(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     header = json.dumps({"00080018": of("UI", "1"), "0020000d": of("UI", "2.25.100")})

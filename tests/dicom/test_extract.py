@@ -57,6 +57,7 @@ HEADER = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     documents=st.lists(
@@ -71,6 +72,7 @@ def test_nothing_raises_and_no_row_is_lost(con: duckdb.DuckDBPyConnection, docum
     assert (found[-1]["SOPInstanceUID"], found[-1]["is_header"]) == ("1.2.3", True)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(odd=st.lists(HEADER.filter(lambda h: TAG["KVP"] not in h and TAG["Modality"] not in h), min_size=1, max_size=20))
 def test_an_odd_attribute_leaves_the_others_alone(con: duckdb.DuckDBPyConnection, odd: list[dict[str, Any]]) -> None:
@@ -192,6 +194,7 @@ def records(con: duckdb.DuckDBPyConnection, texts: list[str | None]) -> list[tup
     return [(r["is_record"], r["kind"], r["submitting_centre"]) for r in sorted(found, key=lambda row: row["key"])]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     documents=st.lists(

@@ -135,6 +135,7 @@ def write_raw(elements: bytes, *, is_deflated: bool = False) -> bytes:
     return head + (deflater.compress(body) + deflater.flush() if is_deflated else body)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("is_deflated", [False, True])
 def test_small_files_that_expand_to_objects_are_refused(is_deflated: bool) -> None:
     """Of each 58 kB took 5 GB and half a minute, and several are read at the same time."""

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import warehouse
 
 EXAMPLE = Path(warehouse.__file__).parent.parent / "examples/train.py"
 
 
+@pytest.mark.slow
 def test_the_example_trains_a_model_that_has_learnt(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLE), str(tmp_path)], capture_output=True, text=True, check=False, timeout=600

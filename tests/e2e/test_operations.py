@@ -175,6 +175,7 @@ def test_the_units_are_sound_and_hardened(tmp_path: Path) -> None:
         assert rated.returncode == 0, rated.stdout
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_the_command_of_a_unit_is_one_with_these_options(unit: Path) -> None:
     settings = assigned(unit)

@@ -40,6 +40,7 @@ def test_the_wheel_has_all_sql_and_nothing_else_of_ours(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"warehouse"}
 
 
+@pytest.mark.slow
 def test_a_clean_environment_runs_it(wheel: Path, tmp_path: Path) -> None:
     """The environment is new; the libraries we depend on come from where they are installed, offline."""
     home = tmp_path / "venv"

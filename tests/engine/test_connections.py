@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # Without a script DuckDB takes the process for an interactive one, and shows a progress bar after two seconds.
 ASK = """
 import sys, warehouse
@@ -16,6 +18,7 @@ with warehouse.open(sys.argv[1]) as wh:
 """
 
 
+@pytest.mark.slow
 def test_no_connection_has_a_progress_bar(new_lake: Path) -> None:
     import warehouse
 

@@ -6,6 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from warehouse import settings
 from warehouse.lake import connection, location
 
@@ -31,6 +33,7 @@ def digest(path: Path, seed: int, memory_mb: int) -> str:
     return str(row[0])
 
 
+@pytest.mark.slow
 def test_connections_that_spill_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     wanted = [digest(tmp_path / "lake", seed, 1000) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:

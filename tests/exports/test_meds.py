@@ -63,6 +63,7 @@ def list_events(folder: Path, patient: str) -> list[tuple[str, datetime | None, 
     return [(row["code"], row["time"], row["clock"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_labels_may_come_from_a_table_of_ones_own(sample: Path, tmp_path: Path, chest: Chest) -> None:
     (tmp_path / "scored.sql").write_text(
         "-- title: Scores\n-- question: Which studies have a score?\n-- grain: study\n"
@@ -140,6 +141,7 @@ def test_the_package_reads_it_and_its_numbers_are_those_of_the_views(
     assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=out, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_dated_before_it_happened_nor_known_before_it_was(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     wh.export_meds(tmp_path / "meds")
     events = list_events(tmp_path / "meds", "P1")
@@ -160,6 +162,7 @@ def test_nothing_is_dated_before_it_happened_nor_known_before_it_was(wh: warehou
     assert ("IMAGE//CR//AP", at("2020-04-10", IMAGE_TIME), "known") in events
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("day", [date(2020, 4, 1) + timedelta(days=n) for n in (1, 2, 4, 9, 29, 30)])
 def test_no_event_is_of_a_later_day(wh: warehouse.Warehouse, tmp_path: Path, day: date) -> None:
     wh.as_of(day).export_meds(tmp_path / "then")

@@ -33,6 +33,7 @@ def check_sums(folder: Path, name: str) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.slow
 def test_answers_carry_their_origin_and_a_checksum(lake: Path, tmp_path: Path, here: Chest) -> None:
     with warehouse.open(str(lake)) as wh:
         snapshot, digest = wh.snapshot, compute_digest(wh.as_of("2021-06-01").cohort("covid_risk"))
@@ -61,6 +62,7 @@ def test_answers_carry_their_origin_and_a_checksum(lake: Path, tmp_path: Path, h
     assert not check_sums(tmp_path, "cohort.parquet.sha256")
 
 
+@pytest.mark.slow
 def test_a_manifest_carries_its_digest_and_is_reproduced(lake: Path, tmp_path: Path, here: Chest) -> None:
     folder = tmp_path / "manifest"
     assert here("manifest", "export", "covid_risk", "--lake", lake, "-o", folder).returncode == 0
@@ -86,6 +88,7 @@ def test_an_export_has_the_hashes_of_all_its_files(lake: Path, tmp_path: Path, h
     assert check_sums(tmp_path / "all", "SHA256SUMS")
 
 
+@pytest.mark.slow
 def test_streams_have_no_side_file(lake: Path, tmp_path: Path, chest: Chest) -> None:
     pipe = tmp_path / "pipe.parquet"
     os.mkfifo(pipe)

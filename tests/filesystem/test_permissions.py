@@ -58,6 +58,7 @@ def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if "chest-" in path.name]
 
 
+@pytest.mark.slow
 def test_a_setting_overrides_the_permissions(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for share, umask, file, folder in (
         ("private", 0o022, "600", "700"),
@@ -70,6 +71,7 @@ def test_a_setting_overrides_the_permissions(run: Run, tmp_path: Path, monkeypat
         assert modes(tmp_path / share) == {("folder", folder), ("file", file)}
 
 
+@pytest.mark.slow
 def test_a_lake_of_the_library_is_no_more_open_and_the_umask_is_as_before(tmp_path: Path) -> None:
     code = """
 import os, pathlib, sys, warehouse

@@ -121,6 +121,7 @@ def lake_counts(wh: warehouse.Warehouse) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_object_is_accounted_for(loaded: Any) -> None:
     wh, bucket = loaded
     found = lake_counts(wh)
@@ -199,6 +200,7 @@ def test_second_refresh_tries_no_reject_again(loaded: Any) -> None:
     assert (result.images.rejected, result.clinical.rejected) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_mended_object_leaves_the_rejects(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {image_key("P"): "<html>", record_key("P"): "<html>", record_key("Q"): "{"})
@@ -212,6 +214,7 @@ def test_a_mended_object_leaves_the_rejects(tmp_path: Path, new_lake: Path) -> N
         assert lake_counts(wh)["rejected"] == 1
 
 
+@pytest.mark.slow
 def test_a_good_object_may_turn_bad(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {image_key("P"): HEADER, record_key("P"): RECORD})
@@ -229,6 +232,7 @@ def test_a_good_object_may_turn_bad(tmp_path: Path, new_lake: Path) -> None:
         assert wh.check("rows_held_over")[0].n_rows == 2
 
 
+@pytest.mark.slow
 def test_oversized_objects_are_not_read(tmp_path: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     padding = " " * 1_000_000
@@ -254,6 +258,7 @@ def test_oversized_objects_are_not_read(tmp_path: Path, new_lake: Path, monkeypa
         assert lake_counts(wh)["image_json"] == 2
 
 
+@pytest.mark.slow
 def test_objects_that_vanish_between_listing_and_reading(tmp_path: Path, new_lake: Path) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {key(p): c for p in "PQR" for key, c in ((image_key, HEADER), (record_key, RECORD))})

@@ -44,6 +44,7 @@ def change_bucket(bucket: Path) -> Iterator[dict[str, Any]]:
     yield {"settings": WITH_DCM, "full": True}
 
 
+@pytest.mark.slow
 def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lakes = {key_ranges.RANGE_SIZE: tmp_path / "whole", 10: tmp_path / "parts"}
     seen = []
@@ -62,6 +63,7 @@ def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, mo
     assert seen[2] > 10
 
 
+@pytest.mark.slow
 def test_ranges_and_units_clean_every_record_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two buckets that have most keys in common."""
     lake, folder = str(tmp_path / "lake"), tmp_path / "bucket"
@@ -87,6 +89,7 @@ def test_ranges_and_units_clean_every_record_again_once(tmp_path: Path, monkeypa
         assert read_tables(tmp_path / "lake") == cleaned
 
 
+@pytest.mark.slow
 def test_ranges_have_every_key_once_and_about_as_many_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_objects(tmp_path / "bucket", build_objects(range(40)))
     warehouse.refresh(tmp_path / "bucket", tmp_path / "lake", settings=SETTINGS)

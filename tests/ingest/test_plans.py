@@ -33,6 +33,7 @@ def make_any(folder: Path) -> None:
     write_objects(folder, {**files, "3/broken.dcm": b"not DICOM"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "layout", "size"),
     [
@@ -54,6 +55,7 @@ def test_plans_of_any_size_make_the_same_lake(
     assert read_tables(tmp_path / "parts") == read_tables(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_an_object_whose_row_another_program_has_doubled_is_loaded_once(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", build_objects(range(6)))
     with open_run(str(tmp_path / "bucket"), str(tmp_path / "lake")) as run:

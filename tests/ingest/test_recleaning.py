@@ -48,6 +48,7 @@ WHOLE = [("P1", 71, 41.5, "kPa"), ("P2", 71, 41.5, "kPa")]
 EXPLAINED = [(p, rule) for p in ("P1", "P2") for rule in ("number_from_text", "rounded", "unit_not_convertible")]
 
 
+@pytest.mark.slow
 def test_a_lake_of_the_schema_before_is_filled_by_the_next_refresh(tmp_path: Path, bucket: Path) -> None:
     folder = str(tmp_path / "lake")
     warehouse.refresh(str(bucket), folder)
@@ -75,6 +76,7 @@ def make_old(con: Any) -> None:
     con.execute("delete from ops.migrations where number > 2")
 
 
+@pytest.mark.slow
 def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, new_lake: Path, bucket: Path) -> None:
     folder, house = str(new_lake), tmp_path / "house"
     warehouse.refresh(str(bucket), folder)
@@ -101,6 +103,7 @@ def test_an_edited_rule_is_applied_to_what_the_lake_has(tmp_path: Path, new_lake
     assert ask(folder, issue) == [("41.5", None)] * 3
 
 
+@pytest.mark.slow
 def test_an_old_snapshot_keeps_its_old_values(new_lake: Path, bucket: Path, chest: Callable[..., Any]) -> None:
     folder = str(new_lake)
     first = warehouse.refresh(str(bucket), folder).published.snapshot

@@ -39,6 +39,7 @@ def records(lake: Path) -> dict[str, int]:
     return dict(rows)
 
 
+@pytest.mark.slow
 def test_patients_are_refreshed_in_every_layout_and_group_and_nobody_else(bucket: Path, new_lake: Path) -> None:
     lake = new_lake
     part = warehouse.refresh(str(bucket), str(lake), patients=["P1"])
@@ -58,6 +59,7 @@ def test_prefixes_within_each_other_count_once(bucket: Path, new_lake: Path) -> 
     assert warehouse.refresh(str(bucket), str(new_lake), prefix=prefixes).objects.listed == 5
 
 
+@pytest.mark.slow
 def test_full_reads_every_object_again_and_answers_the_same(bucket: Path, new_lake: Path) -> None:
     lake = new_lake
     warehouse.refresh(str(bucket), str(lake))
@@ -104,6 +106,7 @@ def test_no_patient_that_no_key_can_have(patient: str, bucket: Path, tmp_path: P
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 def test_the_command_takes_patients_prefixes_and_full(bucket: Path, new_lake: Path, here: Chest) -> None:
     shared = ["refresh", bucket, "--lake", new_lake, "--format", "json", "-q"]
     part = here(*shared, "--patient", "P1", "--patient", "P2")

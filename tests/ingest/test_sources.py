@@ -63,6 +63,7 @@ def test_a_second_source_must_be_requested_and_the_order_does_not_matter(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limited", [False, True], ids=["another source", "another patient"])
 def test_a_header_that_newer_rules_reject_does_not_hold_up_the_rest(
     limited: bool, buckets: dict[str, Path], tmp_path: Path
@@ -94,6 +95,7 @@ def test_a_header_that_newer_rules_reject_does_not_hold_up_the_rest(
         assert wh.rejects().fetchall() == []
 
 
+@pytest.mark.slow
 def test_a_source_within_another_is_refused(buckets: dict[str, Path], tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
     warehouse.refresh(str(buckets["a"]), lake)
@@ -101,6 +103,7 @@ def test_a_source_within_another_is_refused(buckets: dict[str, Path], tmp_path: 
         warehouse.refresh(str(buckets["a"] / "training"), lake, add_source=True)
 
 
+@pytest.mark.slow
 def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path, new_lake: Path, here: Chest) -> None:
     lake, (a, b) = str(new_lake), (str(path) for path in buckets.values())
     assert here("refresh", a, "--lake", lake, "-q").returncode == 0
@@ -122,6 +125,7 @@ def test_a_source_is_listed_and_removed(buckets: dict[str, Path], tmp_path: Path
         assert not [one.check.name for one in wh.check() if one.n_rows and one.check.severity == "blocking"]
 
 
+@pytest.mark.slow
 def test_a_part_whose_keys_are_all_gone_is_refreshed(tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
     for asked in ({"patients": ["A"]}, {"prefix": "training/A/"}):

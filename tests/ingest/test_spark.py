@@ -56,6 +56,7 @@ def test_spark_connect_loads_what_one_process_loads(
     assert not warehouse.refresh(unit_bucket, lake, settings=load_by(spark.connect)).published.is_new
 
 
+@pytest.mark.slow
 def test_an_application_writes_to_s3_with_its_own_keys(
     spark: Spark, unit_bucket: Path, calm_tables: Tables, s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def list_ancestors(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_an_object_that_ends_every_process_is_rejected_and_an_error_of_the_bucket_is_raised_as_itself(
     spark: Spark, tmp_path: Path, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +202,7 @@ def test_an_encrypted_lake_is_refused(unit_bucket: Path, tmp_path: Path) -> None
         warehouse.refresh(unit_bucket, tmp_path / "lake", settings=settings)
 
 
+@pytest.mark.slow
 def test_few_objects_need_no_cluster(unit_bucket: Path, tmp_path: Path, calm_tables: Tables) -> None:
     """The engine is not even asked, for what a single unit has."""
     require_spark()
@@ -207,6 +210,7 @@ def test_few_objects_need_no_cluster(unit_bucket: Path, tmp_path: Path, calm_tab
     assert read_tables(tmp_path / "lake") == calm_tables
 
 
+@pytest.mark.slow
 def test_dagsters_resource_has_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.resources import ChestWarehouse
 

@@ -146,6 +146,7 @@ def _by_a_file_of_no_table(lake: Path, there: Path) -> None:
     _change(lake, f"update ducklake_data_file set table_id = 999, path = '../../{there.name}/precious' where rowid = 1")
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     "lead_out",
     [
@@ -177,6 +178,7 @@ def test_a_catalogue_that_names_other_folders_neither_writes_nor_removes_there(
     assert [path.name for path in there.iterdir()] == ["precious"]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("where", ["above", "beside"])
 def test_a_link_in_the_place_of_the_data_has_no_other_files_removed(
     made: Path, tmp_path: Path, where: str, here: Chest
@@ -207,6 +209,7 @@ def test_data_that_were_moved_and_linked_are_written(made: Path, tmp_path: Path,
     assert here("maintain", "--lake", tmp_path / "lake").returncode == 0
 
 
+@pytest.mark.slow
 def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> None:
     with serve_postgres() as server:
         server.run("create database one")
@@ -221,6 +224,7 @@ def test_two_catalogues_do_not_share_a_data_path(made: Path, tmp_path: Path) -> 
         assert warehouse.refresh(str(made / "bucket"), first).published.is_new is False
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_next_refresh_goes_on(made: Path, tmp_path: Path, chest: Chest) -> None:
     """A limit of the system on the size of files stands in for the end of the disk."""
     import resource
@@ -251,6 +255,7 @@ def test_damaged_files_are_one_line(made: Path, tmp_path: Path, here: Chest) -> 
         assert done.stderr.startswith("chest: ")
 
 
+@pytest.mark.slow
 def test_a_lake_has_one_secret_of_its_own_and_is_read_without_it(made: Path, tmp_path: Path) -> None:
     lake, key = tmp_path / "lake", tmp_path / "lake/data/lake.key"
     shutil.copytree(made / "lake", lake)

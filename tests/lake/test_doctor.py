@@ -227,7 +227,7 @@ def test_repair_with_a_source_loads_again_what_was_dropped(
     assert read_rows(lake) == rows
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "empty", "missing"])
 def test_a_damaged_catalogue_is_restored_from_a_backup(
     damage: str, original: Path, lake: Path, rows: dict[str, list[Any]]
@@ -393,7 +393,7 @@ def test_rows_that_no_bucket_has_are_given_up_only_with_consent(original: Path, 
         doctor.repair(str(lake), from_backup=original / "bucket")
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["ops/migrations", "ops/files"])
 def test_the_lake_s_own_books_are_written_again(table: str, lake: Path) -> None:
     for path in [path for path in list_parquet(lake) if table in path.as_posix()]:

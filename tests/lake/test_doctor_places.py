@@ -63,6 +63,7 @@ def go_through(
     assert read_rows(lake) == before
 
 
+@pytest.mark.slow
 def test_a_lake_in_postgresql_with_its_files_on_s3(s3: S3, bucket: str, here: Chest) -> None:
     s3.put("parquet", {"other": b""})
     client = s3.client()
@@ -82,6 +83,7 @@ def test_a_lake_in_postgresql_with_its_files_on_s3(s3: S3, bucket: str, here: Ch
         go_through(lake, bucket, here, read, write)
 
 
+@pytest.mark.slow
 def test_an_encrypted_lake(tmp_path: Path, bucket: str, here: Chest) -> None:
     lake = tmp_path / "lake"
     warehouse.refresh(bucket, str(lake), settings=Settings(encrypted=1))

@@ -53,6 +53,7 @@ def fresh(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_unsigned_extension_is_loaded_once_a_lake_is_open(filled: Path, tmp_path: Path) -> None:
     """Those of our packages are, to spare their hashing; nobody can have one loaded after them."""
     place = location.parse_address(str(filled))
@@ -129,6 +130,7 @@ def test_what_is_not_a_lake_is_refused(tmp_path: Path, bucket: Path, here: Chest
     refused(here("refresh", bucket, "--lake", ""), "CHEST_LAKE")
 
 
+@pytest.mark.slow
 def test_an_odd_path_is_a_lake_as_well(tmp_path: Path, bucket: Path) -> None:
     folder = tmp_path / "O'Brien's ünï lake 50%"
     warehouse.refresh(str(bucket), str(folder))
@@ -195,6 +197,7 @@ def test_commits_carry_their_refresh(filled: Path) -> None:
     assert last.info["refresh"] in last.message
 
 
+@pytest.mark.slow
 def test_a_column_added_by_one_line_is_filled_without_the_bucket(tmp_path: Path) -> None:
     key = IMAGE.format(day="2020-03-01", image="1.1")
     bucket, folder, house = tmp_path / "bucket", tmp_path / "lake", tmp_path / "house"

@@ -79,6 +79,7 @@ def lists_a_key(backup: Path, name: str = ".ssh/authorized_keys") -> None:
         sums.write(f"{hashlib.sha256(content).hexdigest()}  data/{name}\n")
 
 
+@pytest.mark.slow
 def test_a_restored_catalogue_puts_nothing_back_through_a_link(theirs: Path, here: Chest) -> None:
     lake = theirs / "lake"
     shutil.rmtree(lake / "data")
@@ -218,6 +219,7 @@ def test_a_backup_follows_no_link(plant: Plant, theirs: Path, here: Chest) -> No
         assert not list((theirs.parent / "copy").rglob("lake.key"))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("plant", [*PLANTS, _copy_for_readers])
 def test_nothing_is_written_repaired_or_purged_through_a_link(
     plant: Plant, made: Path, theirs: Path, here: Chest
@@ -308,6 +310,7 @@ def _huge(path: Path) -> None:
         file.truncate(1 << 40)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("make", [os.mkfifo, _link_to_zeros, _huge])
 @pytest.mark.parametrize("name", ["data/lake.json", "data/lake.key"])
 def test_small_files_are_read_as_small_files(
@@ -339,6 +342,7 @@ def test_readers_take_no_copy_of_the_catalogue_by_a_link(theirs: Path, here: Che
     assert here("status", "--lake", theirs / "lake").returncode == 0
 
 
+@pytest.mark.slow
 def test_own_data_on_another_disk_are_backed_up_and_restored(theirs: Path) -> None:
     lake, disk = theirs / "lake", theirs.parent / "disk"
     (lake / "data").rename(disk)

@@ -116,6 +116,7 @@ def test_of_two_exports_to_one_folder_one_wins(
     assert [entry["digest"] for entry in list_entries(lake)] == [manifest.digest]
 
 
+@pytest.mark.slow
 def test_a_snapshot_expired_before_its_manifest_is_recorded_fails_the_export(
     export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_snapshot_expired_before_its_manifest_is_recorded_fails_the_export(
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.slow
 def test_an_export_waits_for_a_writer_and_keeps_its_snapshot(
     export: Callable[[str, int], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_an_export_waits_for_a_writer_and_keeps_its_snapshot(
     assert reproduce(manifest, lake).digest == manifest.digest
 
 
+@pytest.mark.slow
 def test_maintenance_keeps_what_a_manifest_is_being_made_from(
     export: Callable[[str], "subprocess.Popen[str]"], prepared: Prepared, lake: str, tmp_path: Path
 ) -> None:
@@ -173,6 +176,7 @@ def between(name: str, step: Callable[[], object], work: Callable[[], Any]) -> A
         assert stepped, f"{name} was not called"
 
 
+@pytest.mark.slow
 def test_a_reader_that_opens_while_its_snapshot_goes_tries_again(prepared: Prepared, lake: str) -> None:
     def supersede() -> None:
         publish_another(prepared, lake)
@@ -182,6 +186,7 @@ def test_a_reader_that_opens_while_its_snapshot_goes_tries_again(prepared: Prepa
         assert wh.sql("select count(*) from patients").fetchone() == (4,)
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_was_asked_for_and_goes_meanwhile_is_named(prepared: Prepared, lake: str) -> None:
     with warehouse.open(lake) as wh:
         number = wh.snapshot.number
@@ -194,6 +199,7 @@ def test_a_snapshot_that_was_asked_for_and_goes_meanwhile_is_named(prepared: Pre
         between("find_published", supersede, lambda: warehouse.open(lake, snapshot=number))
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_open_keeps_its_snapshot(prepared: Prepared, lake: str) -> None:
     with warehouse.open(lake) as wh:
         publish_another(prepared, lake)

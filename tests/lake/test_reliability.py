@@ -49,6 +49,7 @@ def test_maintenance_shrinks_the_catalogue(tmp_path: Path) -> None:
     assert catalogue.stat().st_size < grown * 1.25  # what is kept grows with the tables, not with the refreshes
 
 
+@pytest.mark.slow
 def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) -> None:
     for n in range(3):
         write_objects(tmp_path / "bucket", record(n))
@@ -71,6 +72,7 @@ def test_a_full_refresh_counts_once_however_often_it_was_killed(tmp_path: Path) 
     assert rows == [(3, 0, 3), (0, 3, 3)]
 
 
+@pytest.mark.slow
 def test_a_first_refresh_that_was_killed_before_its_first_commit_is_run_again(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", record(1))
     lake = tmp_path / "lake"
@@ -96,6 +98,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_readers_read_on_when_a_writer_has_died_within_a_commit(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", record(1))
     lake = tmp_path / "lake"
@@ -138,6 +141,7 @@ def is_first(path: str) -> bool:
     return "max-keys=1&" in f"{path}&"
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("fault", [shorten_body, cut_off, answer_with_page], ids=["short", "cut", "page"])
 def test_a_broken_page_of_a_listing_is_asked_for_again(bucket: Faulty, tmp_path: Path, fault: Fault) -> None:
     bucket.fail(fault, times=2, when=is_page)
@@ -155,6 +159,7 @@ def test_a_listing_that_stays_broken_may_heal_later(
     assert caught.value.heals
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("times", [1, 1_000_000])
 def test_a_page_that_is_repeated_does_not_go_round_for_ever(bucket: Faulty, tmp_path: Path, times: int) -> None:
     for n in (2, 3):

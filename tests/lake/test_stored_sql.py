@@ -89,7 +89,7 @@ def test_a_view_that_removes_files_is_not_run_by_reading(schema: str, lake: Path
     require_refusal(lake, here)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -533,7 +533,7 @@ def test_views_of_one_s_own_that_compute_are_read(lake: Path, here: Chest) -> No
     assert here("sql", "select count(*) from clinical", "--lake", lake).returncode == 0
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "info",
     [

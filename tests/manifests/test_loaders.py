@@ -97,6 +97,7 @@ def keys_of(made: warehouse.Manifest, kind: str = "json") -> list[str]:
 # Streaming
 
 
+@pytest.mark.slow
 def test_a_stream_has_every_object_with_its_labels(made: warehouse.Manifest, root: Path) -> None:
     items = list(open_stream(made))
     assert [item["key"] for item in items] == keys_of(made)
@@ -113,6 +114,7 @@ def test_a_stream_has_every_object_with_its_labels(made: warehouse.Manifest, roo
     assert 0 < len(train) < len(items)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_workers_share_the_objects_without_doubling_or_losing_one(
     made: warehouse.Manifest, loader: Any, n_workers: int
@@ -130,6 +132,7 @@ def test_ranks_share_the_objects(made: warehouse.Manifest, monkeypatch: pytest.M
     assert [item["key"] for item in open_stream(made, seed=5)] == given[1]
 
 
+@pytest.mark.slow
 def test_epochs_are_shuffled_reproducibly_in_workers_that_stay(made: warehouse.Manifest, loader: Any) -> None:
     def keys(dataset: Any) -> list[str]:
         return [item["key"] for item in dataset]
@@ -157,6 +160,7 @@ def test_a_forked_worker_of_a_process_that_has_read_s3_does_not_hang(made: wareh
         list(loader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork"))
 
 
+@pytest.mark.slow
 def test_a_wrong_object_is_named_or_skipped_and_counted(root: Path, s3: S3, loader: Any, tmp_path: Path) -> None:
     objects = {key: (root / "bucket" / key).read_bytes() for key in keys_of(warehouse.manifest(root / "manifest"))}
     s3.put("wrong", objects)
@@ -192,6 +196,7 @@ def test_bytes_that_do_not_fit_the_etag_are_refused(root: Path, tmp_path: Path) 
         list(open_stream(made, source=place))
 
 
+@pytest.mark.slow
 def test_what_is_shared_may_be_copied_and_handed_to_a_process() -> None:
     shared = Shared(3)
     copy = pickle.loads(pickle.dumps(shared))
@@ -211,6 +216,7 @@ def _count(shared: Shared) -> None:
 # Files
 
 
+@pytest.mark.slow
 def test_files_are_a_data_set_with_pixels(made: warehouse.Manifest, root: Path, loader: Any) -> None:
     dataset = made.to_torch(root / "data", labels=["n", "split"])
     assert len(dataset) == len(keys_of(made, "dcm"))

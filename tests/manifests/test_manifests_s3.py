@@ -42,6 +42,7 @@ def keys_of(image: str, patient: str = PATIENT) -> tuple[str, str]:
     return f"{patient}/images_metadata/2020-03-01/{image}.json", f"{patient}/images/2020-03-01/{image}.dcm"
 
 
+@pytest.mark.slow
 def test_folder_and_s3_have_one_digest_and_the_download_is_checked_by_md5(s3: S3, tmp_path: Path) -> None:
     make_bucket(tmp_path / "bucket", 4)
     s3.upload(tmp_path / "bucket", "four")
@@ -71,6 +72,7 @@ def test_folder_and_s3_have_one_digest_and_the_download_is_checked_by_md5(s3: S3
     assert verify(below, source="s3://four").by_size == 0
 
 
+@pytest.mark.slow
 def test_what_is_gone_or_replaced_on_s3_is_named(s3: S3, tmp_path: Path) -> None:
     objects = {}
     for image in ("1", "2", "3"):
@@ -94,6 +96,7 @@ def test_what_is_gone_or_replaced_on_s3_is_named(s3: S3, tmp_path: Path) -> None
         raise_for_failed(made, tmp_path / "data", found)
 
 
+@pytest.mark.slow
 def test_objects_in_parts_are_checked_by_the_md5_of_their_parts(s3: S3, tmp_path: Path) -> None:
     """Parts of 5 MiB are usual; S3 reports 6 MiB; otherwise S3's checksum is compared, or the size alone."""
     client = s3.client()
@@ -132,6 +135,7 @@ def test_objects_in_parts_are_checked_by_the_md5_of_their_parts(s3: S3, tmp_path
     assert path.read_bytes() == contents["1"]
 
 
+@pytest.mark.slow
 def test_no_key_of_a_bucket_is_written_outside_the_folder(s3: S3, tmp_path: Path) -> None:
     """`..` may be the name of a patient to S3; it must not be that of a folder."""
     _, evil = keys_of("../../../escaped", "training/..")
@@ -152,6 +156,7 @@ def test_no_key_of_a_bucket_is_written_outside_the_folder(s3: S3, tmp_path: Path
     assert (tmp_path / "in/data" / good).read_bytes() == b"good"
 
 
+@pytest.mark.slow
 def test_another_server_with_keys_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """rclone: refusals are one line, and what it serves is downloaded and verified like S3's."""
     root = tmp_path / "served"
@@ -169,6 +174,7 @@ def test_another_server_with_keys_checked(tmp_path: Path, monkeypatch: pytest.Mo
             download(made, tmp_path / "more")
 
 
+@pytest.mark.slow
 def test_a_bucket_that_ends_early_or_serves_other_bytes_is_asked_again(s3: S3, tmp_path: Path) -> None:
     """A part from a download that was cut, with bytes that went bad on the way: what does not match is fetched anew."""
     head, dcm = keys_of("1")

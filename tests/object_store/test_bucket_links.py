@@ -181,6 +181,7 @@ def test_a_bucket_may_itself_be_reached_by_a_link(bucket: Path) -> None:
     assert read(bucket.parent / "link", "training/P1/images/2020-05-01/1.dcm", 4) == b"DICM"
 
 
+@pytest.mark.slow
 def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, here: Chest, new_lake: Path) -> None:
     lake = new_lake
     (bucket / "training" / "P1" / "secret.dcm").symlink_to("/etc/passwd")
@@ -211,6 +212,7 @@ def test_a_refresh_names_what_it_passed_over_until_it_is_gone(bucket: Path, here
         assert wh.con.sql(rows).fetchall() == []
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf8_is_passed_over_and_takes_the_place_of_no_other(
     bucket: Path, here: Chest, new_lake: Path
 ) -> None:
@@ -231,6 +233,7 @@ def test_a_name_that_is_not_utf8_is_passed_over_and_takes_the_place_of_no_other(
     assert not warehouse.refresh(str(bucket), str(new_lake)).published.is_new
 
 
+@pytest.mark.slow
 def test_a_bucket_of_a_running_process_is_listed(tmp_path: Path, chest: Chest) -> None:
     done = chest("refresh", "/proc/self", "--lake", tmp_path / "lake", "-q")
     if os.geteuid() == 0:  # others may not look into all of it
@@ -271,6 +274,7 @@ def public() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become nobody")
 def test_a_folder_without_permission_is_an_error_inside_and_nothing_behind_a_link_out(public: Path) -> None:
     bucket = public / "bucket"

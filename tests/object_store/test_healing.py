@@ -60,6 +60,7 @@ def refused(lake: Path) -> WarehouseError:
 
 
 @pytest.mark.slow(after=1)
+@pytest.mark.parametrize(
     ("fault", "words"),
     [
         (SLOW_DOWN, "fewer requests"),
@@ -110,6 +111,7 @@ def test_what_will_not_heal_is_not_tried_again(bucket: Faulty, tmp_path: Path, f
 
 
 @pytest.mark.slow(after=1)
+@pytest.mark.parametrize(
     "fault", [SLOW_DOWN, reset_connection, answer_with(500, "InternalError")], ids=["slow", "reset", "broken"]
 )
 def test_short_trouble_heals_within_the_refresh(bucket: Faulty, new_lake: Path, fault: Fault) -> None:

@@ -226,7 +226,7 @@ def test_an_incomplete_inventory_is_passed_over(s3: S3, tmp_path: Path, damage: 
     assert ("not complete yet" if damage == "unfinished" else "does not match its checksum") in note
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"), [("file", "does not match its checksum"), ("missing", "vanished")], ids=["file", "missing"]
 )

@@ -46,6 +46,7 @@ def parse_in_sql(con: duckdb.DuckDBPyConnection, layout: Layout, key: str, sourc
     return tuple(rows.fetchall()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.text)
 @given(segments=st.lists(SEGMENT, min_size=1, max_size=6), source=st.sampled_from(["s3://b", "/data/validation/x"]))
 @example(segments=["P1", "20200401", "s", "t", "i.dcm"], source="s3://b")

@@ -80,6 +80,7 @@ def refused(here: Chest, lake: Path, *words: str) -> None:
     assert not lake.exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_is_used_to_list_and_to_read(
     tls: dict[str, str], s3: S3, here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -355,7 +355,7 @@ def test_a_table_that_names_files_elsewhere_has_none_of_them_read(s3: S3, tmp_pa
         refresh(bucket, tmp_path / "lake", address)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spelling", ["../theirs", "x/../../theirs", "x?/../../theirs", "x#/../../theirs", "./../theirs"]
 )

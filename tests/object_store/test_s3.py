@@ -117,7 +117,7 @@ def test_etags_are_those_of_s3_without_quotes(s3: S3, uploaded: str) -> None:
     assert not any('"' in etag for etag in listed.values())
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("below", ["", "site a/"])
 def test_odd_keys_stop_nothing_and_are_kept(s3: S3, new_lake: Path, below: str) -> None:
     bucket = f"odd{len(below)}"

@@ -171,6 +171,7 @@ def test_an_answer_that_cannot_be_read_is_that_of_one_object(headers: dict[str, 
         assert isinstance(bucket.facts(key), Facts)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("headers", ODD, ids=str)
 def test_an_object_with_an_odd_answer_does_not_stop_a_refresh(
     headers: dict[str, str | None], odd: Faulty, tmp_path_factory: pytest.TempPathFactory

@@ -40,6 +40,7 @@ def test_every_key_is_listed_once(s3: S3, keys: set[str]) -> None:
     assert sorted(list_keys(s3, bucket, "a")) == sorted(key for key in keys if key.startswith("a"))
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("parts", ["éê", "\x7f\x80", "\ud7ff\ue000", "zé", "~\x7f"])
 def test_no_key_is_missed_whose_characters_follow_those_of_ascii(s3: S3, parts: str) -> None:
     keys = [f"a{part}{n:02}" for part in parts for n in range(30)]
@@ -48,6 +49,7 @@ def test_no_key_is_missed_whose_characters_follow_those_of_ascii(s3: S3, parts: 
     assert sorted(list_keys(s3, bucket, f"a{parts[0]}")) == sorted(key for key in keys if key[1] == parts[0])
 
 
+@pytest.mark.slow
 def test_the_keys_of_a_hospital_are_listed_by_more_than_one_thread(s3: S3) -> None:
     keys = [f"training/Covid{n}/images/2020-03-0{n % 9 + 1}/{n}.dcm" for n in range(120)]
     bucket = fill(s3, keys)

@@ -55,6 +55,7 @@ def started(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
                 stream.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_run_is_one_line_and_leaves_no_process(
     started: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_ctrl_c_during_a_run_is_one_line_and_leaves_no_process(
     assert not list_processes(f"DAGSTER_HOME={tmp_path}")
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_leaves_no_process(started: "subprocess.Popen[str]", tmp_path: Path) -> None:
     assert started.stdout
     assert started.stderr

@@ -59,6 +59,7 @@ def read_log(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) ->
     return "\n".join(record.user_message for record in instance.all_logs(result.run_id))
 
 
+@pytest.mark.slow
 def test_a_throttled_bucket_heals(
     instance: dg.DagsterInstance,
     server: S3,
@@ -172,6 +173,7 @@ def talking() -> None:
     talk()
 
 
+@pytest.mark.slow
 def test_old_runs_are_deleted_but_not_the_last_record_of_an_asset_or_check(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
 
@@ -206,6 +208,7 @@ def test_a_run_that_is_not_over_is_never_forgotten(tmp_path: Path) -> None:
         assert run_retention.forget_runs(instance, 0) == run_retention.Forgotten(0, 0)
 
 
+@pytest.mark.slow
 def test_the_maintenance_job_keeps_lake_and_history_and_reports_its_work(
     instance: dg.DagsterInstance,
     truth: tuple[Path, dict[str, Any]],

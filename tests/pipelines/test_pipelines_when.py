@@ -141,6 +141,7 @@ def test_an_invalid_schedule_names_its_variable(variable: str, value: str) -> No
         chest_definitions({variable: value})
 
 
+@pytest.mark.slow
 def test_a_tick_is_skipped_while_a_refresh_runs_or_waits(kept: dg.DagsterInstance) -> None:
     refresh, maintenance = schedule(), schedule("maintenance")
 
@@ -185,6 +186,7 @@ def test_the_sensors_run_from_the_start() -> None:
         assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
 
 
+@pytest.mark.slow
 def test_the_first_refresh_starts_by_itself_and_the_others_are_the_schedules(
     instance: dg.DagsterInstance, bucket: Path, new_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -559,6 +559,7 @@ def numbers_of(table: Table, trait: str, by: str) -> Counter[tuple[str, str]]:
     return Counter({(name_level(trait, row), name_level(by, column)): n for (row, column), n in table.cells.items()})
 
 
+@pytest.mark.slow
 def test_pages_about_the_same_patients_show_each_number_in_one_way(lake: str, tmp_path: Path) -> None:
     """Table 1 by this or that, confounders, steps, sides, report: what one shows as 5, no other shows as 10."""
     (tmp_path / "parted.sql").write_text(PARTED)
@@ -616,6 +617,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(("least", "most", "kinds"), KINDS)
 def test_the_report_beside_table_1_discloses_no_small_number(
     least: int, most: int, kinds: list[dict[date, tuple[str, ...]]]
@@ -651,6 +653,7 @@ def test_the_report_beside_table_1_discloses_no_small_number(
     assert tried
 
 
+@pytest.mark.slow
 def test_every_command_rounds_where_it_is_asked_to(lake: str, here: Chest, tmp_path: Path) -> None:
     place = ("--lake", lake)
     true = json.loads(here("cohort", "attrition", "covid_risk", *place, "--suppress", 0, "--format", "json").stdout)
@@ -692,6 +695,7 @@ def only_patients(row: Mapping[str, object]) -> bool:
     return all(row.get(f"{what}{of}") is None for what in attrition.COUNTED[1:] for of in ("", "_lost"))
 
 
+@pytest.mark.slow
 def test_a_cohort_that_fixes_how_many_images_a_patient_has_cannot_be_divided(
     lake: str, here: Chest, tmp_path: Path
 ) -> None:
@@ -724,6 +728,7 @@ def test_a_cohort_that_fixes_how_many_images_a_patient_has_cannot_be_divided(
     assert all(sum(row["all"] for row in rows) == found["patients"] for rows in found["cells"].values())
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("base", [-1, 1, 2, 3, 4])
 def test_a_base_that_does_not_protect_is_refused_everywhere(
     lake: str, here: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: int
@@ -769,6 +774,7 @@ def test_nothing_is_shown_of_too_few_patients(lake: str, here: Chest, tmp_path: 
     assert not any(made["counts"].values())
 
 
+@pytest.mark.slow
 def test_lint_compare_and_check(lake: str, here: Chest, tmp_path: Path) -> None:
     place, later = ("--lake", lake), tmp_path / "later.sql"
     later.write_text(LATER)

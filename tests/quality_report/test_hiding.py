@@ -73,6 +73,7 @@ def odd(page: Page) -> list[str]:
     return [t for t in texts if any(int(n.replace(",", "")) % BASE for n in NUMBER.findall(t))]
 
 
+@pytest.mark.slow
 def test_every_count_on_the_page_is_rounded(report: Page, true: Figures, tmp_path: Path) -> None:
     assert len(shown(report)) > 300
     # One reject is a file, and stands on the last tile.
@@ -106,6 +107,7 @@ def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
             assert (n == "under 5") == (0 < checked.n_patients < BASE)
 
 
+@pytest.mark.slow
 def test_the_page_states_that_counts_are_rounded(report: Page, lake: str, chest: Chest, tmp_path: Path) -> None:
     assert "rounded to multiples of 5 to protect individuals: 0 means 0 to 4" in " ".join(report.text.split())
     assert chest("report", "--lake", lake, "-o", tmp_path / "five.html").returncode == 0
@@ -117,6 +119,7 @@ def test_the_page_states_that_counts_are_rounded(report: Page, lake: str, chest:
     assert chest("report", "--lake", lake, "--suppress", -1, "-o", tmp_path / "no.html").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_patients", [1, 3, 4, 6, 11])
 def test_a_page_on_a_handful(n_patients: int, tmp_path: Path) -> None:
     """Of fewer than five nothing is shown; of a few more, no number shows how many images each of them has."""

@@ -78,6 +78,7 @@ def loads_nothing(page: Page) -> None:
     assert not re.search(r"url\((?!#)|@import", page.source)
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_loads_and_runs_nothing(page: Page) -> None:
     loads_nothing(page)
     assert set(re.findall(r"https?:[^\"' <]*", page.source)) == {"http://www.w3.org/2000/svg"}
@@ -133,6 +134,7 @@ def test_the_tables_agree_with_the_views(page: Page, lake: str) -> None:
     assert any("troponin_i" in tooltip for tooltip in page.tooltips)
 
 
+@pytest.mark.slow
 def test_it_obeys_day_and_group_and_names_them(lake: str, truth: dict[str, Any], tmp_path: Path) -> None:
     day, expected = next((day, found) for day, found in truth["as_of"].items() if found["patients"])
     with warehouse.open(lake) as wh:
@@ -157,6 +159,7 @@ def test_no_patient_is_on_the_page(page: Page, lake: str) -> None:
     assert not [name for (name,) in identifiers if name in page.source]
 
 
+@pytest.mark.slow
 def test_the_same_snapshot_gives_the_same_bytes(page: Page, lake: str, tmp_path: Path, here: Chest) -> None:
     done = here("report", "--lake", lake, "--suppress", 0, "-o", tmp_path / "other.html")
     assert (done.returncode, done.stderr) == (0, "")
@@ -164,6 +167,7 @@ def test_the_same_snapshot_gives_the_same_bytes(page: Page, lake: str, tmp_path:
     assert (tmp_path / "other.html").read_text() == page.source
 
 
+@pytest.mark.slow
 def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
     objects = {
         **record("Covid1", HOSTILE),
@@ -188,6 +192,7 @@ def test_what_comes_from_outside_is_escaped(tmp_path: Path) -> None:
     assert f"date_other_order, {shown}: values 1, patients 1, values for 100 files 100.0" in page.tooltips
 
 
+@pytest.mark.slow
 def test_an_empty_lake(tmp_path: Path) -> None:
     page = report_of({"readme.txt": "x"}, tmp_path)
     loads_nothing(page)
@@ -231,6 +236,7 @@ def lake_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "lake"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -77,6 +77,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     return lake, published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["training", "all"])
 @pytest.mark.parametrize("day", DAYS)
 def test_changes_are_the_rows_that_differ(lake: tuple[Path, list[int]], day: str | None, group: str) -> None:

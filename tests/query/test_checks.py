@@ -290,6 +290,7 @@ def test_a_rule_finds_its_faults_and_no_others(faulty: Path, name: str) -> None:
     assert not any(secret in str(found) for secret in SECRETS)
 
 
+@pytest.mark.slow
 def test_sound_data_breaks_no_rule(sound: Path, here: Chest) -> None:
     with warehouse.open(str(sound)) as wh:
         assert {result.check.name: result.n_rows for result in wh.check() if result.n_rows} == {}
@@ -358,6 +359,7 @@ def test_a_single_check_shows_its_meaning_and_its_rows(faulty: Path, here: Chest
     assert "3 of 8 rows shown" in done.stderr
 
 
+@pytest.mark.slow
 def test_all_at_once_find_what_each_finds_alone(faulty: Path) -> None:
     with warehouse.open(faulty) as wh:
         together = checks.run_checks(wh)
@@ -424,6 +426,7 @@ def test_the_declared_identifying_attributes_are_dicoms() -> None:
         assert row["allowed"] in ("", "the pseudonym", "1 January")
 
 
+@pytest.mark.slow
 def test_the_faults_of_a_broken_lake_are_listed_row_by_row(tmp_path: Path, here: Chest) -> None:
     """Nothing that our own refresh does breaks these rules, so the tables are broken by hand, and published."""
     objects = {**image("Covid1", "1"), **image("Covid1", "2"), **image("Covid1", "3")}

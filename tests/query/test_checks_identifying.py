@@ -134,6 +134,7 @@ def is_allowed(text: str, allowed: str) -> bool:
     return text in ("", "REMOVED", "n/a", "null")
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(header=headers, style=styles)
 def test_identifying_attributes_are_found_anywhere(
@@ -208,6 +209,7 @@ pieces = st.sampled_from(
 free_texts = st.lists(pieces, max_size=6).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(texts=st.lists(free_texts, min_size=10, max_size=30), style=styles, slashed=st.booleans())
 def test_no_text_hides_from_the_first_look(

@@ -25,6 +25,7 @@ def series(name: str, kernel: str | None = None, thickness: float = 1.0, **chang
     return Stack(name, **{"heights": LONG, **changes, "shared": shared | changes.get("shared", {})})
 
 
+@pytest.mark.slow
 def test_series_are_ranked_and_the_others_set_apart_with_a_reason(tmp_path: Path) -> None:
     gap = tuple(n for n in LONG if n != 20)
     stacks = (

@@ -22,6 +22,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
+@pytest.mark.slow
 def test_the_lake_is_cited_with_its_snapshot(lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHEST_CITATION", f"{OWNER}.\n")
     wh = warehouse.open(lake)
@@ -50,6 +51,7 @@ def test_bibtex_escapes_what_tex_reads(lake: Path, here: Chest, monkeypatch: pyt
     assert lines[-1] == "}"
 
 
+@pytest.mark.slow
 def test_a_manifest_keeps_its_citation(
     lake: Path, here: Chest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

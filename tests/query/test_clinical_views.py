@@ -129,6 +129,7 @@ def test_issues_obey_the_as_of_date_and_name_field_value_and_rule(wh: warehouse.
     assert wh.as_of("2020-03-04").sql(ask).fetchall() == []
 
 
+@pytest.mark.slow
 def test_issues_go_with_their_file(tmp_path: Path, new_lake: Path, chest: Callable[..., Any]) -> None:
     bucket, lake = tmp_path / "bucket", str(new_lake)
     write_objects(bucket, {key("P1", "2020-03-20"): '{"Age": "x"}', key("P2", "2020-03-20"): '{"Age": "y"}'})

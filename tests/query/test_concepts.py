@@ -285,6 +285,7 @@ def test_age_and_sex_are_of_the_newest_header_that_has_a_readable_one(tmp_path: 
         assert found[f"P{n}"] == [age, sex, None if age is None else "header"], AGES[n]
 
 
+@pytest.mark.slow
 def test_series_and_modalities_of_studies(tmp_path: Path) -> None:
     files = {
         "a": header(sop="1", series="x"),
@@ -304,6 +305,7 @@ def _touch(path: Path, day: str) -> None:
     os.utime(path, (moment, moment))
 
 
+@pytest.mark.slow
 def test_the_dcm_is_one_of_those_that_were_there(tmp_path: Path, new_lake: Path) -> None:
     """The mirrored .dcm came on 1 May, another was there from 1 April on; it comes with the first refresh or later."""
     metadata = "training/ct-metadata/P/s/e/a.json"
@@ -345,6 +347,7 @@ SPELLINGS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_centre_has_one_spelling_everywhere(tmp_path: Path) -> None:
     files: dict[str, str] = {}
     for n, name in enumerate([*SPELLINGS, "Sheffield Children\u2019s NHS Foundation Trust", " \u00a0 ", "York"]):
@@ -372,6 +375,7 @@ def test_a_centre_has_one_spelling_everywhere(tmp_path: Path) -> None:
         assert folded == [("leeds nhs trust",)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
 def test_folding_is_total_and_settles(names: list[str]) -> None:
@@ -383,6 +387,7 @@ def test_folding_is_total_and_settles(names: list[str]) -> None:
     assert [padded[f"\u00a0 {name}\t\u2003"] for name in names] == [once[name] for name in names]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
 def test_names_are_put_in_order_as_they_are_folded(names: list[str]) -> None:
@@ -449,6 +454,7 @@ def test_every_concept_is_a_document_a_public_view_and_in_the_dictionary() -> No
         )
 
 
+@pytest.mark.slow
 def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path, new_lake: Path) -> None:
     warehouse.refresh(str(samples / "dated"), str(new_lake))
     with warehouse.open(str(new_lake), trusted=False) as wh:
@@ -463,6 +469,7 @@ def test_concepts_obey_group_and_day_and_have_the_declared_columns(samples: Path
             assert groups in ([], [("validation",)])
 
 
+@pytest.mark.slow
 def test_a_snapshot_older_than_the_concepts_is_refused(tmp_path: Path) -> None:
     wh = build_lake(tmp_path, "patient | image | day\na | a | 2020-04-01")
     wh.close()
@@ -480,6 +487,7 @@ def test_a_snapshot_older_than_the_concepts_is_refused(tmp_path: Path) -> None:
             _ = old.cohort("covid_risk").rows
 
 
+@pytest.mark.slow
 def test_a_lake_from_before_the_columns_is_upgraded_rightly(tmp_path: Path) -> None:
     """The new columns stand at its tables' ends, wherever they are declared: nothing may slip into another column."""
     from warehouse.lake import location

@@ -71,6 +71,7 @@ def test_no_lock_is_held_after_a_query(lake: Path, question: str, trusted: bool)
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_of_half_an_answer_keeps_nobody_from_writing_or_reading(lake: Path, tmp_path: Path) -> None:
     with warehouse.open(lake) as wh:
         answer = wh.sql("select patient_id from patients order by patient_id")
@@ -84,6 +85,7 @@ def test_a_reader_of_half_an_answer_keeps_nobody_from_writing_or_reading(lake: P
         assert first not in answer.fetchall()
 
 
+@pytest.mark.slow
 def test_a_catalogue_that_was_put_back_is_read_and_not_the_copy_of_the_later_one(lake: Path, tmp_path: Path) -> None:
     place = copy_lake(lake, tmp_path / "lake")
     older = (place / "catalog.sqlite").read_bytes()
@@ -96,6 +98,7 @@ def test_a_catalogue_that_was_put_back_is_read_and_not_the_copy_of_the_later_one
         assert wh.snapshot.number < newer
 
 
+@pytest.mark.slow
 def test_the_copy_of_a_writer_that_died_is_not_read(lake: Path, tmp_path: Path) -> None:
     place = copy_lake(lake, tmp_path / "lake")
     kept = (place / READ_COPY).read_bytes(), (place / READ_COPY).stat()

@@ -63,6 +63,7 @@ def test_any_value_is_text(value: str, n: int) -> None:
     assert html.count("<tr>") <= 2 + 1 + notebook.MOST_ROWS
 
 
+@pytest.mark.slow
 def test_what_a_notebook_shows(tmp_path: Path) -> None:
     write_objects(
         tmp_path / "bucket",

@@ -188,6 +188,7 @@ def write(bucket: Path, files: dict[str, File], before: dict[str, File]) -> None
 
 
 # Not shrunk: a history takes seconds. Its files stand in the message of the test that fails.
+@pytest.mark.slow
 @settings(
     max_examples=4,
     deadline=None,
@@ -228,6 +229,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return place / "lake"
 
 
+@pytest.mark.slow
 def test_before_all_data_every_view_is_empty(lake: Path) -> None:
     with warehouse.open(str(lake)) as wh:
         before = wh.as_of("2020-03-31")

@@ -47,6 +47,7 @@ def wh(lake: str) -> Iterator[warehouse.Warehouse]:
         yield opened
 
 
+@pytest.mark.slow
 def test_each_thread_has_a_cursor_of_its_own(wh: warehouse.Warehouse) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -145,6 +146,7 @@ def test_the_lake_is_read_only(wh: warehouse.Warehouse, statement: str) -> None:
         wh.con.execute(statement)
 
 
+@pytest.mark.slow
 def test_pinned_while_another_process_refreshes(chest: Chest, tmp_path: Path) -> None:
     bucket, lake = tmp_path / "bucket", tmp_path / "lake"
     write_objects(bucket, {"training/Covid77/data/2020-03-01/data.json": RECORD})

@@ -34,6 +34,7 @@ def sessions(lakes: tuple[Path, Path]) -> Iterator[list[warehouse.Warehouse]]:
         session.close()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_threads_are_those_asked_for(sessions: list[warehouse.Warehouse]) -> None:
     found = [s.con.execute("select current_setting('threads')").fetchall()[0][0] for s in sessions]
     assert found == [1, MANY]
@@ -45,12 +46,14 @@ def test_views_have_the_same_rows(sessions: list[warehouse.Warehouse], view: str
     assert with_many == with_one
 
 
+@pytest.mark.slow
 def test_checks_find_the_same(sessions: list[warehouse.Warehouse]) -> None:
     with_one, with_many = ([(r.check.name, r.n_rows, r.patients) for r in s.check()] for s in sessions)
     assert any(n_rows for _, n_rows, _ in with_one)
     assert with_many == with_one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_shipped())
 def test_cohorts_have_one_digest(sessions: list[warehouse.Warehouse], name: str, tmp_path: Path) -> None:
     given = {
@@ -65,6 +68,7 @@ def test_cohorts_have_one_digest(sessions: list[warehouse.Warehouse], name: str,
     assert len({each.digest for each in made}) == 1
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_page(lakes: tuple[Path, Path], tmp_path: Path) -> None:
     pages = []
     for threads in (1, MANY):

@@ -75,6 +75,7 @@ def stacks(draw: st.DrawFn) -> tuple[Stack, str, float]:
     return stack, fault, size
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(stacks(), min_size=25, max_size=25))
 def test_any_stack_is_measured_and_judged_as_highdicom_does(stacks: list[tuple[Stack, str, float]]) -> None:
@@ -165,6 +166,7 @@ def test_images_without_a_place_localizers_and_projections(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.slow
 def test_an_image_that_was_sent_twice_is_one_slice_and_rows_obey_day_and_group(tmp_path: Path) -> None:
     sent = objects([Stack("again")])
     again = {

@@ -39,6 +39,7 @@ ENDPOINTS = {
 HELD = {"If-None-Match": "*"}
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("caller", ["counts", "rows", "pixels"])
 def test_each_right_against_each_endpoint(served: Served, tokens: dict[str, str], caller: str) -> None:
     for path, needed in ENDPOINTS.items():
@@ -145,6 +146,7 @@ def test_a_token_in_an_address_becomes_a_cookie_and_leads_nowhere_else(served: S
     assert not any(token in json.dumps(served.read_log()) for token in tokens.values())
 
 
+@pytest.mark.slow
 def test_a_proxys_header_counts_from_its_proxy_alone(served_lake: Path, tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     own = write_tokens(file, Caller("with-token", Rights.pixels))
@@ -190,6 +192,7 @@ def test_another_name_of_the_server_is_refused(served: Served) -> None:
     assert served.read_log()[-5]["status"] in (400, 421)
 
 
+@pytest.mark.slow
 def test_pages_of_other_sites_read_and_ask_nothing(served: Served, served_lake: Path) -> None:
     other = {"Origin": "https://evil.example"}
     answer = served.get(f"{API}/about", headers=other)
@@ -219,6 +222,7 @@ def test_pages_of_other_sites_read_and_ask_nothing(served: Served, served_lake: 
             assert sent.status_code == status, origin
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(served_lake: Path) -> None:
     """X-Forwarded-Proto counts from the proxy's address alone; addresses in answers begin as the client's do."""
     for proxies, is_believed in (((), True), (("192.0.2.7",), False)):
@@ -233,6 +237,7 @@ def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(served_lake: Path) 
             assert found[0]["00081190"]["Value"][0].startswith("https://" if is_believed else "http://")
 
 
+@pytest.mark.slow
 def test_a_server_of_an_earlier_day_discloses_no_time_of_a_later_snapshot(served_lake: Path) -> None:
     with serve_thread(served_lake, Scope(as_of=date(2020, 6, 1))) as served:
         about, snapshots = (served.get(f"{API}/{name}").json() for name in ("about", "snapshots"))
@@ -388,6 +393,7 @@ def test_the_log_has_no_values_and_no_secrets(served: Served, tokens: dict[str, 
     assert {"NotFoundError", "UsageError"} <= {line.get("error") for line in lines}
 
 
+@pytest.mark.slow
 def test_a_lake_that_is_gone_is_one_line_without_its_secrets(served_lake: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -159,6 +159,7 @@ def test_etags_change_with_what_an_answer_depends_on(served: Served, tokens: dic
     assert served.get(f"{API}/sql", tokens["counts"], params=query, headers={"If-None-Match": "*"}).status_code == 403
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(("name", "given"), [("covid_risk", {}), ("external_validation", {"centres": ["Leeds"]})])
 def test_cohorts_are_shown_counted_and_tabulated(
     served: Served, served_lake: Path, name: str, given: dict[str, Any]
@@ -233,6 +234,7 @@ def test_patients(served: Served) -> None:
     problem(served.get(f"/group/validation{place}/timeline"), 404)
 
 
+@pytest.mark.slow
 def test_checks_are_of_patients_rounded(served: Served, served_lake: Path) -> None:
     with warehouse.open(str(served_lake)) as wh:
         expected = {result.check.name: result for result in wh.check()}
@@ -300,6 +302,7 @@ def test_the_openapi_document_and_its_page_load_nothing_from_elsewhere(served: S
     assert '"type": "null"' not in json.dumps(document)
 
 
+@pytest.mark.slow
 def test_the_page_of_the_api_works_in_a_browser(served: Served) -> None:
     program = shutil.which("chromium")
     if not program:

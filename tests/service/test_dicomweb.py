@@ -64,6 +64,7 @@ def test_statuses(served: Served, path: str, status: int, words: str) -> None:
         assert response.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 def test_an_index_is_the_same_however_the_lake_is_divided(
     served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def test_the_series_of_a_study_are_those_of_a_search_by_its_uid(served: Served) 
     assert found[1:2] == served.get(f"{by_path}?limit=1&offset=1").json()
 
 
+@pytest.mark.slow
 def test_series_are_the_same_without_rows_in_memory(
     served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,7 @@ def test_series_are_the_same_without_rows_in_memory(
                 assert found.text.replace(served.address, "") == expected.text.replace(without.address, ""), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_ahead", [0, 2])
 def test_metadata_are_the_same_however_they_are_read(
     most_ahead: int, served: Served, served_lake: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +236,7 @@ def test_all_instances_are_paged(limit: int, prefix: str, served: Served) -> Non
     assert served.get(f"{place}?offset={len(uids)}").status_code == 204
 
 
+@pytest.mark.slow
 def test_a_search_for_everything_has_a_limit_and_says_so(served_lake: Path) -> None:
     with serve_thread(served_lake, limits=replace(PATIENT, most_rows=5)) as running:
         for more in ("", "?limit=100"):
@@ -278,6 +282,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory, served_bucket: Path) -> I
         yield running, bucket
 
 
+@pytest.mark.slow
 def test_an_object_that_changed_is_never_sent(changing: tuple[Served, Path]) -> None:
     served, bucket = changing
     image = find_image(served)
@@ -320,6 +325,7 @@ def test_slow_clients_hold_no_lake_session(served: Served) -> None:
             connection.close()
 
 
+@pytest.mark.slow
 def test_fifty_clients_at_once(served: Served) -> None:
     image = find_image(served)
     paths = ["/dicomweb/studies?limit=20", f"{image.split('/series')[0]}/metadata", f"{image}/rendered"]

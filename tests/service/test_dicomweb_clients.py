@@ -228,6 +228,7 @@ def test_a_cohort_is_a_worklist(served: Served, wh: warehouse.Warehouse) -> None
     assert served.get("/cohort/nothing/dicomweb/studies").status_code in (400, 404)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(served: Served) -> None:
     page = (Path(warehouse.__file__).parent.parent / "docs/viewers.md").read_text("utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

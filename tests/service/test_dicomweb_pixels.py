@@ -207,6 +207,7 @@ def test_wrong_parameters_of_rendering(served: Served, query: str) -> None:
     assert served.get(f"{path_of('explicit')}/rendered?{query}").status_code == 400
 
 
+@pytest.mark.slow
 def test_monochrome1_is_turned_around(served: Served, tmp_path: Path) -> None:
     """The same pixels, once as MONOCHROME2 and once as MONOCHROME1: one is the negative of the other."""
     dataset = read("explicit")
@@ -233,6 +234,7 @@ def test_bulk_data_of_pixels_are_its_frames(served: Served) -> None:
     assert served.get(f"{path_of('15 frames')}/bulkdata/../../../secret").status_code == 404
 
 
+@pytest.mark.slow
 def test_frames_come_from_s3(s3: S3, tmp_path: Path) -> None:
     """From S3 as from a folder; an object that was written anew is refused, even with the same bytes but one."""
     names = ("15 frames", "15 frames in RLE", "JPEG 2000")
@@ -310,6 +312,7 @@ def test_uids_are_quoted_in_addresses() -> None:
     assert write_path(("1.2", "3\r\nX: y", "a/../b")) == "/studies/1.2/series/3%0D%0AX%3A%20y/instances/a%2F..%2Fb"
 
 
+@pytest.mark.slow
 def test_no_pixels_of_a_patient_who_has_withdrawn_are_kept(served_lake: Path, tmp_path: Path) -> None:
     lake = copy_lake(served_lake, tmp_path / "lake")
     with serve_process(lake, tmp_path / "log") as served:
@@ -321,6 +324,7 @@ def test_no_pixels_of_a_patient_who_has_withdrawn_are_kept(served_lake: Path, tm
         assert served.get(f"/dicomweb/studies/{uid}/metadata").status_code in (204, 404)
 
 
+@pytest.mark.slow
 def test_no_answer_about_a_patient_who_has_withdrawn_is_remembered(served_lake: Path, tmp_path: Path) -> None:
     lake = copy_lake(served_lake, tmp_path / "lake")
     with serve_process(lake, tmp_path / "log") as served:
@@ -338,6 +342,7 @@ def test_no_answer_about_a_patient_who_has_withdrawn_is_remembered(served_lake: 
         assert {served.get(path).status_code for path in reversed(paths)} <= {204, 404}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["series", "instances", "metadata"])
 def test_whatever_is_asked_first_shows_nobody_who_has_withdrawn(first: str, served_lake: Path, tmp_path: Path) -> None:
     """Rows that are kept in memory do not go with the lake that was open when they were read."""

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_opened", [True, False])
 def test_the_page_is_opened_in_the_browser(
     is_opened: bool, served_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

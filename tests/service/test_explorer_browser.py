@@ -251,7 +251,7 @@ def test_without_scripts_every_link_and_form_works(browser: Any, served: Served,
         assert page.locator("#day-shown").inner_text() <= "2020-05-01"
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_the_window(

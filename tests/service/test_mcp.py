@@ -137,6 +137,7 @@ def test_the_scope_of_the_path_and_the_log(served: Served, tokens: dict[str, str
         assert answer.status_code == 401
 
 
+@pytest.mark.slow
 def test_over_stdio(served_lake: Path, tmp_path: Path) -> None:
     def start(*words: object) -> StdioServerParameters:
         given = ["-c", "from warehouse.cli import main; main()", "mcp", "--lake", str(served_lake), *map(str, words)]
@@ -166,6 +167,7 @@ def test_the_guide_is_current_and_its_queries_run(served_lake: Path) -> None:
             assert wh.sql(query).fetchall()
 
 
+@pytest.mark.slow
 def test_no_stream_is_held_open(served: Served, tokens: dict[str, str]) -> None:
     # One for each of the server's connections would keep all others out.
     for method in ("GET", "DELETE"):

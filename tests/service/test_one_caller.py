@@ -73,6 +73,7 @@ def name_day(number: int) -> str:
     return f"/asof/{date(2020, 4, 1) + timedelta(number)}"
 
 
+@pytest.mark.slow
 def test_groups_that_are_made_up_are_one_refusal_of_the_log(server: Served, given: dict[str, str], lake: str) -> None:
     """Each was a commit, which kept refreshes from the lake; and the log has no name that a caller thinks of."""
     for name in ("PatA", "PatB", "x1", "x2", "x3"):
@@ -82,6 +83,7 @@ def test_groups_that_are_made_up_are_one_refusal_of_the_log(server: Served, give
     assert event.body["reason"] == "Agreement 2026-0001 does not cover group another; it covers groups training."
 
 
+@pytest.mark.slow
 def test_a_query_for_what_the_agreement_does_not_cover_is_an_event_of_the_log(
     server: Served, given: dict[str, str], lake: str
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_query_for_what_the_agreement_does_not_cover_is_an_event_of_the_log(
     assert event.body["reason"] == "The query asks for what the agreement does not cover."
 
 
+@pytest.mark.slow
 def test_releases_of_many_days_are_few_events_of_the_log(
     server: Served, given: dict[str, str], lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_releases_of_many_days_are_few_events_of_the_log(
     ]
 
 
+@pytest.mark.slow
 def test_nothing_leaves_before_the_log_has_it(
     server: Served, given: dict[str, str], lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +130,7 @@ def test_nothing_leaves_before_the_log_has_it(
     assert len(list_noted(lake, vocabulary.RELEASED)) == 1
 
 
+@pytest.mark.slow
 def test_a_refusal_that_cannot_be_logged_keeps_nobody_waiting(
     server: Served, given: dict[str, str], lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +164,7 @@ def ask_until_ready(server: Served, path: str, token: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [SEARCH, "/explore"])
 def test_days_that_one_caller_asks_for_do_not_drive_out_what_others_need(
     impatient: Served, tokens: dict[str, str], page: str
@@ -170,6 +176,7 @@ def test_days_that_one_caller_asks_for_do_not_drive_out_what_others_need(
     assert impatient.get(page, tokens["pixels"]).status_code == 200
 
 
+@pytest.mark.slow
 def test_days_that_one_caller_asks_for_are_not_made_before_what_others_need(
     impatient: Served, tokens: dict[str, str]
 ) -> None:
@@ -180,6 +187,7 @@ def test_days_that_one_caller_asks_for_are_not_made_before_what_others_need(
     assert impatient.get(days[-1], tokens["all"]).status_code == 503
 
 
+@pytest.mark.slow
 def test_older_snapshots_do_not_close_the_newest(tmp_path: Path, served_bucket: Path) -> None:
     """An index goes with its snapshot, and takes minutes of a large lake: older ones make room first."""
     import shutil

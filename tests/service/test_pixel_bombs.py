@@ -130,6 +130,7 @@ def place_of(number: int) -> str:
     return f"/dicomweb/studies/1.2.9.{number}/series/1.2.9.{number}.1/instances/1.2.9.{number}.1.1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_too_large_is_refused_before_memory_is_taken(served: Served, name: str) -> None:
     place = place_of([*BOMBS].index(name) + 1)

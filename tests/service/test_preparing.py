@@ -43,7 +43,7 @@ def wait_for_line(file: Path, text: str) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/explore", "/explore/patients"])
 def test_a_page_states_what_is_being_read(path: str, impatient: Served) -> None:
     waiting, found = ask_until(impatient, path, 202)

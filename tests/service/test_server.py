@@ -11,6 +11,7 @@ from conftest import Chest
 from served import SECONDS, Served, serve_process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_chest_serve_prints_its_address_and_ends_when_told(
     served_lake: Path, tmp_path: Path, number: int, code: int
@@ -130,6 +131,7 @@ def test_a_misspelt_entry_is_an_error_not_a_wider_right(tmp_path: Path, here: Ch
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_server_run_nothing_of_the_working_directory(
     served_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def viewed(served_lake: Path, ohif: Path) -> Iterator[Served]:
         yield running
 
 
+@pytest.mark.slow
 def test_ohif_shows_an_image(viewed: Served, page: Any, tmp_path: Path) -> None:
     study = viewed.get("/dicomweb/studies?ModalitiesInStudy=DX&InstanceAvailability=ONLINE&limit=1").json()[0]
     uid = study["0020000D"]["Value"][0]
@@ -93,6 +94,7 @@ def test_ohif_lists_the_studies_of_a_day(viewed: Served, page: Any) -> None:
     assert len(studies) < len(viewed.get("/dicomweb/studies").json())
 
 
+@pytest.mark.slow
 def test_a_viewer_needs_a_token_and_a_build(viewed: Served, tmp_path: Path) -> None:
     for path in ("/ohif/", "/app-config.js"):
         assert viewed.get(path, token="wrong").status_code == 401

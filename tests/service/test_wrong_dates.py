@@ -32,6 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
+@pytest.mark.slow
 def test_worklists_have_the_dates_of_the_headers(served: Served) -> None:
     for number, day in enumerate(DATES):
         found = served.get(f"/dicomweb/studies?StudyInstanceUID=1.2.{number}&includefield=all").json()
@@ -41,6 +42,7 @@ def test_worklists_have_the_dates_of_the_headers(served: Served) -> None:
         assert len(served.get(f"/dicomweb/{path}").json()) > 3
 
 
+@pytest.mark.slow
 def test_the_explorer_shows_all_patients(served: Served) -> None:
     page = served.get("/explore/patients").text
     patients = {part.split('"')[0].split("&")[0] for part in page.split("/explore/patient?id=")[1:]}

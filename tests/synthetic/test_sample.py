@@ -177,6 +177,7 @@ def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path, layout:
     assert files[5] == files[8]
 
 
+@pytest.mark.slow
 def test_both_layouts_hold_the_same_facts(buckets: dict[str, Bucket], folders: dict[str, Path]) -> None:
     dated, published = buckets["dated"], buckets["published"]
     assert dated.headers == published.headers
@@ -186,6 +187,7 @@ def test_both_layouts_hold_the_same_facts(buckets: dict[str, Bucket], folders: d
         assert (folders["dated"] / name).read_bytes() == (folders["published"] / name).read_bytes()
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_truth_counts_equal_a_recount(
     buckets: dict[str, Bucket], folders: dict[str, Path], truth: dict[str, Any], layout: str
@@ -330,6 +332,7 @@ def test_identity_left_in_a_header_is_invented(buckets: dict[str, Bucket], truth
             assert sum(digit * weight for digit, weight in zip(digits, range(10, 0, -1), strict=True)) % 11 == 0
 
 
+@pytest.mark.slow
 def test_ages_in_headers_come_in_every_form(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "b", 500, seed=2)
     forms = Counter[str]()

@@ -55,6 +55,7 @@ def texts(dataset: pydicom.Dataset) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_file_is_read_and_agrees_with_its_header(bucket: Path) -> None:
     syntaxes: Counter[str] = Counter()
@@ -83,6 +84,7 @@ def test_the_pixels_are_the_same_however_they_are_compressed(bucket: Path) -> No
     assert all(frames[syntax] <= frames["1.2.840.10008.1.2.1"] for syntax in COMPRESSED)
 
 
+@pytest.mark.slow
 def test_the_warehouse_finds_the_volumes_that_the_truth_has(bucket: Path, tmp_path: Path) -> None:
     warehouse.refresh(str(bucket), str(start_lake(tmp_path / "lake")))
     truth = json.loads((bucket / "truth.json").read_text())["ct_series"]

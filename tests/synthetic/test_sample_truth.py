@@ -72,6 +72,7 @@ def same(found: Any, meant: Any) -> bool:
     return type(found) is type(meant) and found == meant
 
 
+@pytest.mark.slow
 def test_every_cell_of_every_file(wh: warehouse.Warehouse, files: dict[File, dict[str, Any]]) -> None:
     names = [column.name for column in columns.load_relations()["core.clinical"].columns if column.section != "object"]
     rows = wh.sql("select * from clinical_history").pl().to_dicts()
@@ -134,6 +135,7 @@ def test_every_fault_is_found_and_nothing_else(wh: warehouse.Warehouse, truth: d
     assert found
 
 
+@pytest.mark.slow
 def test_a_clean_bucket_passes_every_check(tmp_path: Path) -> None:
     synthetic.make_bucket(tmp_path / "bucket", 40, clean=True)
     warehouse.refresh(str(tmp_path / "bucket"), str(start_lake(tmp_path / "lake")))

@@ -45,6 +45,7 @@ def test_truth_knows_the_days(truth: dict[str, Any]) -> None:
     assert sorted(truth["as_of"]) == DAYS
 
 
+@pytest.mark.slow(after=1)
 def test_status_without_a_day(here: Any, lake: Path, truth: dict[str, Any]) -> None:
     found = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     assert {name: found[name] for name in COUNTS} == {name: truth[name] for name in COUNTS}
@@ -53,6 +54,7 @@ def test_status_without_a_day(here: Any, lake: Path, truth: dict[str, Any]) -> N
     assert isinstance(found["snapshot"], int)
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("day", DAYS)
 def test_status_as_of_a_day(here: Any, lake: Path, truth: dict[str, Any], day: str) -> None:
     found = json.loads(here("status", "--lake", lake, "--as-of", day, "--format", "json").stdout)
@@ -90,6 +92,7 @@ def test_records_are_kept_whole(wh: warehouse.Warehouse, bucket: Path) -> None:
     assert len(records) == wh.clinical_history().count("*").fetchone()[0]
 
 
+@pytest.mark.slow(after=1)
 def test_second_refresh_does_nothing(here: Any, bucket: Path, lake: Path) -> None:
     before = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     again = json.loads(here("refresh", bucket, "--lake", lake, "--format", "json").stdout)

@@ -45,6 +45,7 @@ def edit(lake: Path, statement: str) -> None:
         store.transact(con, "an edit", lambda: con.execute(statement))
 
 
+@pytest.mark.slow
 def test_each_change_is_an_event_without_an_identifier(here: Chest, lake: Path, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("Pat11\nPat12\n")
     (tmp_path / "next").write_text("Pat12\n")
@@ -88,6 +89,7 @@ def test_nothing_is_logged_where_nothing_changed(lake: Path) -> None:
     assert len(read(lake)) == 1
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
@@ -111,6 +113,7 @@ def test_an_edit_of_the_list_is_found(here: Chest, lake: Path, statement: str, p
     assert (done.returncode, problem in done.stdout) == (1, True), done.stdout
 
 
+@pytest.mark.slow
 def test_a_list_of_before_the_log_is_covered_by_the_first_event(here: Chest, lake: Path) -> None:
     place = location.parse_address(str(lake))
     changing.withdraw(place, Settings(), ["Pat10"])
@@ -124,6 +127,7 @@ def test_a_list_of_before_the_log_is_covered_by_the_first_event(here: Chest, lak
     assert "The standing list of before the log was changed" in here("access", "verify", "--lake", lake).stdout
 
 
+@pytest.mark.slow
 def test_a_purge_redacts_the_log_and_it_can_still_be_verified(here: Chest, lake: Path) -> None:
     """Somebody has written a pseudonym into a comment and into a reason: the chain holds, and no other change does."""
     place = location.parse_address(str(lake))

@@ -61,6 +61,7 @@ def withdraw(exported: Exported, patient: str = "Covid2") -> None:
     changing.withdraw(location.parse_address(str(exported.lake)), Settings(), [patient])
 
 
+@pytest.mark.slow
 def test_it_is_known_who_holds_a_patient_by_digest_only(here: Chest, exported: Exported) -> None:
     for wanted in ("Covid2", "training/Covid2/images/2020-04-01/covid2.dcm"):
         done = here("manifest", "used-by", wanted, "--lake", exported.lake)
@@ -75,6 +76,7 @@ def test_it_is_known_who_holds_a_patient_by_digest_only(here: Chest, exported: E
     assert "Covid" not in str(rows)
 
 
+@pytest.mark.slow
 def test_models_trained_from_it_are_listed(here: Chest, exported: Exported) -> None:
     short = exported.digest.removeprefix("sha256:")[:12]
     assert here("manifest", "model", short, "covid-net 2.1", "--lake", exported.lake).returncode == 0
@@ -84,6 +86,7 @@ def test_models_trained_from_it_are_listed(here: Chest, exported: Exported) -> N
     assert here("manifest", "model", short, " ", "--lake", exported.lake).returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_purged", [False, True])
 def test_a_past_manifest_states_who_has_withdrawn_and_leaves_them_out(
     here: Chest, exported: Exported, tmp_path: Path, is_purged: bool
@@ -106,6 +109,7 @@ def test_a_past_manifest_states_who_has_withdrawn_and_leaves_them_out(
     assert {path.name for path in data.rglob("*.dcm")} == {"covid1.dcm", "covid3.dcm", "stray.dcm"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", ["withdrawal", "refresh", "purge"])
 def test_what_is_filed_under_another_patient_is_left_out_too(
     here: Chest, made: Prepared, exported: Exported, tmp_path: Path, after: str
@@ -132,6 +136,7 @@ def test_what_is_filed_under_another_patient_is_left_out_too(
     assert done.stdout.startswith("WITHDRAWN 1 of 3 patients")
 
 
+@pytest.mark.slow
 def test_the_list_shows_that_an_answer_changed_by_a_withdrawal(here: Chest, exported: Exported) -> None:
     def read_state() -> str:
         done = here("manifest", "list", "--check", "--format", "json", "--lake", exported.lake)

@@ -75,6 +75,7 @@ def read_published(lake: str) -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_of_a_purged_patient_is_in_postgresql(postgres: Postgres, bucket: str, tmp_path: Path) -> None:
     postgres.run("create database chest")
     lake = postgres.address("chest", tmp_path / "data", schema="national")
@@ -125,6 +126,7 @@ def set_retention(client: Any, bucket: str, retention: dict[str, Any]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_nothing_of_a_purged_patient_is_in_any_version_of_a_bucket(
     postgres: Postgres, s3: S3, bucket: str, tmp_path: Path, here: Chest
 ) -> None:

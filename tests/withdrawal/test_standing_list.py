@@ -134,7 +134,7 @@ def test_the_newest_may_be_compared_with_a_snapshot_that_had_the_patient(lake: P
         assert rows == [("P1",)]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"table_{kind}" for kind in ("changes", "insertions", "deletions")])
 def test_the_changes_of_a_table_do_not_show_who_is_hidden(here: Chest, lake: Path, name: str) -> None:
     """In a session that hides patients by deletions of its own, these had their rows, as deleted ones."""
