@@ -110,7 +110,7 @@ def test_an_odd_attribute_leaves_the_others_alone(con: duckdb.DuckDBPyConnection
         ("SeriesNumber", ["3.7"], None),
         ("SeriesNumber", ["three"], None),
         ("SeriesNumber", [99999999999999], None),
-        ("SeriesNumber", [[3]], None),
+        ("SeriesNumber", [[3]], 3),
         ("KVP", [120], 120.0),
         ("KVP", ["120"], 120.0),
         ("KVP", [" 1.5 "], 1.5),
