@@ -9,6 +9,8 @@ from benchmarks import tables
 from benchmarks.fits import Curve, build_curve, find_largest
 from benchmarks.growth import REFRESHES
 from benchmarks.results import Part
+from warehouse.ingest.planning import PLAN_SIZE
+from warehouse.settings import Settings
 
 _PRICES = Path(__file__).with_name("s3_prices.csv")
 #: The size that is extrapolated to.
@@ -17,8 +19,8 @@ _LARGE = 100_000_000
 _PRICED = (1_000_000, 10_000_000, _LARGE, 1_500_000_000)
 #: Objects (30 million examinations), hours of a night, cores of a machine.
 _OBJECTS, _HOURS, _CORES = 1_500_000_000, 8, 16
-#: Objects of a unit and of a plan.
-_UNIT, _PLAN = 8_192, 200_000
+#: Objects of a unit.
+_UNIT = Settings().unit_objects
 _NONE = "Not measured yet."
 
 
@@ -86,7 +88,7 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         return f"{_NONE}\n"
     per_object, units = first.step / fetched.step, requests["GET"] / _UNIT
     listing, planning = (curve.points[-1][1] * _OBJECTS / curve.points[-1][0] for curve in (listed, planned))
-    fed = _PLAN // _UNIT
+    fed = PLAN_SIZE // _UNIT
     loading = requests["GET"] * per_object / fed
     hours = (listing + planning + loading) / 3600
     table = [
@@ -101,7 +103,7 @@ def render_night(growth: Part, workers: Part, driver: Part) -> str:
         ("units, U", f"G / {_UNIT:,}", f"{units:,.0f}"),
         ("listing and comparing, t", _name_driver(listed), f"{listing / 3600:.1f} h"),
         ("planning, p", _name_driver(planned), f"{planning / 3600:.1f} h"),
-        ("cores that are fed at a time, n", f"units of a plan: {_PLAN:,} / {_UNIT:,}", f"{fed}"),
+        ("cores that are fed at a time, n", f"units of a plan: {PLAN_SIZE:,} / {_UNIT:,}", f"{fed}"),
         ("loading by n cores, l", "G c / n", f"{loading / 3600:.1f} h"),
         ("in all", "t + p + l, which take turns", f"{hours:.0f} h"),
         (f"nights of {_HOURS} hours", f"the same / {_HOURS} h", f"{-(-hours // _HOURS):.0f}"),

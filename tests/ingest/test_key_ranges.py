@@ -52,7 +52,7 @@ def test_ranges_make_the_same_lake_after_every_kind_of_change(tmp_path: Path, mo
         done = {}
         for range_size, lake in lakes.items():
             monkeypatch.setattr(key_ranges, "RANGE_SIZE", range_size)
-            monkeypatch.setattr(planning, "_PLAN_SIZE", range_size // 2)  # plans end within ranges, too
+            monkeypatch.setattr(planning, "PLAN_SIZE", range_size // 2)  # plans end within ranges, too
             done[range_size] = warehouse.refresh(tmp_path / "bucket", lake, **{"settings": SETTINGS, **options})
         whole, parts = done.values()
         assert (parts.objects, parts.images, parts.clinical) == (whole.objects, whole.images, whole.clinical), step

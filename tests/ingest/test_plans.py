@@ -48,7 +48,7 @@ def test_plans_of_any_size_make_the_same_lake(
     make(tmp_path / "bucket")
     settings = Settings(workers=1, layout=layout)
     whole = warehouse.refresh(tmp_path / "bucket", tmp_path / "whole", settings=settings)
-    monkeypatch.setattr(planning, "_PLAN_SIZE", size)
+    monkeypatch.setattr(planning, "PLAN_SIZE", size)
     parts = warehouse.refresh(tmp_path / "bucket", tmp_path / "parts", settings=settings)
     assert (parts.images, parts.clinical) == (whole.images, whole.clinical)
     assert parts.images.loaded > 10

@@ -11,7 +11,7 @@ from warehouse.ingest.context import Run
 from warehouse.lake import optimisers
 
 #: Objects planned at a time: bounds the memory of a plan.
-_PLAN_SIZE = 200_000
+PLAN_SIZE = 200_000
 #: Columns of a plan that the extraction does not need.
 PLAN_ONLY = ["was_rejected", "old_reason", "is_loaded", "kept_etag"]
 
@@ -70,19 +70,19 @@ def make_plans(
 
 
 def _find_stretches(run: Run, sql: dict[str, str]) -> list[_Stretch]:
-    """Divide the wanted objects of a range into stretches of _PLAN_SIZE; the first is in the table `waiting` then."""
-    limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
+    """Divide the wanted objects of a range into stretches of PLAN_SIZE; the first is in the table `waiting` then."""
+    limits = {"source": run.source, **run.scope.parameters, "most": PLAN_SIZE}
     with optimisers.plan_as_written(run.con):
         run.con.execute(sql["waiting"], limits)
         count, *_ = _measure_extent(run)
-        if count < _PLAN_SIZE:
+        if count < PLAN_SIZE:
             return [((None, None, ""), "", "", count)] if count else []
         return run.con.execute(sql["stretches"], limits).fetchall()
 
 
 def _search(run: Run, sql: dict[str, str], stretches: list[_Stretch], place: int) -> None:
     """Write the objects of a stretch into the table `waiting`."""
-    limits = {"source": run.source, **run.scope.parameters, "most": _PLAN_SIZE}
+    limits = {"source": run.source, **run.scope.parameters, "most": PLAN_SIZE}
     with optimisers.plan_as_written(run.con):
         if not place:
             run.con.execute(sql["waiting"], limits)
