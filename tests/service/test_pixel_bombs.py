@@ -81,9 +81,13 @@ def inflate(number: int) -> bytes:
     length = struct.unpack("<I", small[140:144])[0]
     plain = zlib.decompress(small[144 + length :], -zlib.MAX_WBITS)
     packing = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    made = [packing.compress(plain), packing.compress(b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", 3 * GIGABYTE))]
-    zeros = bytes(GIGABYTE >> 6)
-    made += [packing.compress(zeros) for _ in range(3 * 64)]
+
+    def pack(data: bytes) -> bytes:
+        return packing.compress(data) + packing.flush(zlib.Z_FULL_FLUSH)
+
+    made = [pack(plain), pack(b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", 3 * GIGABYTE))]
+    # After a full flush the same bytes are packed alike: to pack them 192 times would take 12 s.
+    made += [pack(bytes(GIGABYTE >> 6))] * (3 * 64)
     return small[: 144 + length] + b"".join(made) + packing.flush()
 
 

@@ -42,7 +42,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with a history: loaded in two steps, rows deleted and updated, files rewritten and merged, a manifest that
     names a purged patient in its parameters, and texts that name one in other patients' rows."""
-    lake = tmp_path_factory.mktemp("lakes") / "lake"
+    lake = start_lake(tmp_path_factory.mktemp("lakes") / "lake")
     fill(bucket, str(lake))
     return lake
 
@@ -134,11 +134,12 @@ def purge_all(address: str, **options: object) -> Certificate:
 
 @dataclass(frozen=True)
 class Purged:
-    """A lake without the patients and with its backups, which no test changes, and what it was before."""
+    """A lake without the patients and with its backups, which no test changes, and copies of what it was before: as it
+    was made, and with the patients withdrawn."""
 
     lake: Path
-    plain: dict[str, list[str]]
-    hidden: dict[int, dict[str, list[str]]]
+    before: Path
+    withdrawn: Path
     done: Certificate
 
     @property
@@ -154,7 +155,6 @@ OTHERS = {"notes/BACKUP.txt": "my own", "notes/data/thesis.txt": "years", "other
 def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Purged:
     root = tmp_path_factory.mktemp("purged")
     lake = copy_lake(made, root / "lake")
-    plain = read_as_plain(location.parse_address(str(lake)))
     for name in ("known", "lost"):
         backup.backup(root / name, str(lake))
     shutil.rmtree(root / "lost")
@@ -163,18 +163,18 @@ def purged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Purged:
         known.write(f"{root / 'notes'}\nother\n{root / 'other'}\n")
     (lake / "folder.damaged").mkdir()  # nor is this a file that a repair has set aside
     changing.withdraw(location.parse_address(str(lake)), Settings(), GONE, "letter")
-    hidden = read_everything(str(lake))
-    return Purged(lake, plain, hidden, purge_all(str(lake)))
+    withdrawn = copy_lake(lake, root.with_name(f"{root.name}-withdrawn"))
+    return Purged(lake, made, withdrawn, purge_all(str(lake)))
 
 
 @pytest.mark.slow
 def test_every_answer_of_every_snapshot_stays_as_it_was_without_the_patients(purged: Purged) -> None:
     document = purged.done.document
     assert purged.done.holds, document["findings"]
-    after = read_as_plain(location.parse_address(str(purged.lake)))
-    assert {name: after[name] for name in purged.plain} == drop_gone(purged.plain)
-    seen = read_everything(str(purged.lake))
-    assert {number: _redact(relations) for number, relations in purged.hidden.items()} == seen
+    before, after = (read_as_plain(location.parse_address(str(lake))) for lake in (purged.before, purged.lake))
+    assert {name: after[name] for name in before} == drop_gone(before)
+    hidden, seen = read_everything(str(purged.withdrawn)), read_everything(str(purged.lake))
+    assert {number: _redact(relations) for number, relations in hidden.items()} == seen
     assert all(set(public_views.VIEW_ORDER) <= seen[number].keys() for number in (min(seen), max(seen)))
     assert document["rows_removed"]["core.images"] > 0
     assert document["texts_redacted"]["rows"] > 0
