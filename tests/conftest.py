@@ -73,16 +73,23 @@ LONGEST = [
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the first cases of a slow test; put the longest modules first (within a module nothing moves)."""
+    """Let only the cases be slow that a mark means; put the longest modules first (within a module nothing moves)."""
     seen: Counter[str] = Counter()
     for item in items:
         mark = item.get_closest_marker("slow")
         test = item.nodeid.partition("[")[0]
-        if mark and seen[test] < mark.kwargs.get("after", 0):
+        if mark and (seen[test] < mark.kwargs.get("after", 0) or not _is_meant(item, mark)):
             item.own_markers.remove(mark)
         seen[test] += 1
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def _is_meant(item: pytest.Item, mark: pytest.Mark) -> bool:
+    """Whether a mark names one of the item's arguments among its slow cases, or names none."""
+    cases = mark.kwargs.get("cases")
+    given = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return cases is None or any(value in cases for value in given if isinstance(value, str))
 
 
 def pytest_collection_finish() -> None:

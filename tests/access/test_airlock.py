@@ -264,6 +264,7 @@ def test_a_request_needs_an_agreement_in_force(airlock: Airlock, table: Path, tm
     assert airlock.events() == []
 
 
+@pytest.mark.slow
 def test_an_agreement_that_has_ended_meanwhile_releases_nothing(approved: Airlock, tmp_path: Path) -> None:
     log.append(approved.place, Settings(), log.NewEvent(vocabulary.REVOKED, ID))
     code, _, error = approved.release(tmp_path / "out")
@@ -396,6 +397,7 @@ def write_workbook(path: Path, sheet: bytes = SHEET.encode(), filler: bytes = b"
     return bytearray(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["checksum", "encrypted", "method", "compressed", "large", "none"])
 def test_a_workbook_that_is_not_read_whole_is_not_called_fine(what: str, tmp_path: Path) -> None:
     """One member that cannot be read hid all others, and nothing looked like a patient."""

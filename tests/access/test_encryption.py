@@ -241,6 +241,7 @@ def read_roles() -> Iterator[str]:
     return (statement.strip() for statement in block.split(";") if statement.strip())
 
 
+@pytest.mark.slow
 def test_dagster_makes_it_too(made: Path, tmp_path: Path) -> None:
     seen = []
 

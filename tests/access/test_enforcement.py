@@ -72,6 +72,7 @@ def ask(here: Chest, lake: str, query: str, agreement: str = "2026-0001", *more:
     return list(csv.reader(io.StringIO(done.stdout)))[1:]
 
 
+@pytest.mark.slow(after=5)
 @pytest.mark.parametrize(
     "words",
     [
@@ -146,6 +147,7 @@ def test_an_unknown_agreement_is_a_wrong_word(here: Chest, lake: str) -> None:
     assert "There is no agreement '2026-0011'." in done.stderr
 
 
+@pytest.mark.slow(after=5)
 @pytest.mark.parametrize(
     ("agreement", "query", "reason"),
     [
@@ -334,6 +336,7 @@ def test_what_cannot_be_logged_does_not_leave(
     assert "The log of access cannot be written" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_lake_that_enforces_nothing_asks_for_nothing(here: Chest, free: Path, tmp_path: Path) -> None:
     lake = str(copy_lake(free, tmp_path / "lake"))
     done = here("sql", "select patient_id from patients order by 1", "--lake", lake, "--format", "csv")

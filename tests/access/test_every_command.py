@@ -188,6 +188,7 @@ def test_whatever_may_be_refused_takes_an_agreement() -> None:
         assert any(parameter.name == "agreement" for parameter in COMMANDS[name].params), name
 
 
+@pytest.mark.slow(after=4)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_shows_rows_is_refused(made: Made, run: Any, name: str) -> None:
     code, text, files = run(name, REFUSED[name])
@@ -212,6 +213,7 @@ def test_what_shows_counts_rounds_them_or_is_refused(run: Any, name: str, tmp_pa
         assert (code, files, "only under an agreement" in text) == (1, [], True), text
 
 
+@pytest.mark.slow(after=5)
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("group", ["training", "validation"])
 def test_a_cohort_of_ones_own_needs_an_agreement_even_for_rounded_counts(run: Any, name: str, group: str) -> None:
@@ -379,6 +381,7 @@ def test_no_name_that_an_author_wrote_is_in_what_was_released(here: Chest, tmp_p
     assert not [event for event in read_log(lake) if "Covid12" in event.text]
 
 
+@pytest.mark.slow(after=2)
 @pytest.mark.parametrize(
     "words", ["audit --patient PatA", "manifest used-by PatA", "withdraw list PatA PatB", "manifest used-by t/PatA/x/y"]
 )

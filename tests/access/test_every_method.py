@@ -175,6 +175,7 @@ def call_method(wh: warehouse.Warehouse, name: str, folder: Path) -> object:
     return getattr(wh, name)(*given.get(name, ()))
 
 
+@pytest.mark.slow(cases=("cohort", "report"))
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_what_shows_rows_shows_what_is_covered(name: str, wh: warehouse.Warehouse, tmp_path: Path) -> None:
     text = show(call_method(wh, name, tmp_path))

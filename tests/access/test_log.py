@@ -106,6 +106,7 @@ def test_there_is_no_log_without_a_lake(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_lake_of_before_the_log_gets_it(place: Location) -> None:
     with store.open_writer(place, Settings()) as con:
         con.execute("drop schema lake.access cascade; drop table ops.files")

@@ -120,6 +120,7 @@ ONE_FIELD = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(given=st.lists(ONE_FIELD, min_size=1, max_size=25))
 def test_nothing_changes_without_a_row(con: duckdb.DuckDBPyConnection, given: list[tuple[str, Any]]) -> None:
@@ -280,6 +281,7 @@ def test_numbers_are_the_number_that_starts_the_entry(
         assert ("unit_unknown" in rules) == ("mg/L" not in tail)
 
 
+@pytest.mark.slow(after=12)
 @pytest.mark.parametrize(
     "entry",
     [
@@ -371,6 +373,7 @@ def test_a_power_of_ten_behind_a_number_is_its_unit(con: duckdb.DuckDBPyConnecti
     assert (found, rules - {"number_spelling"}) == (5, {"number_from_text"})
 
 
+@pytest.mark.slow(after=3)
 @pytest.mark.parametrize("field", [key for key, column in FIELDS.items() if column.kind in ("date_us", "date_uk")])
 def test_placeholder_dates(con: duckdb.DuckDBPyConnection, field: str) -> None:
     entries = ["1900-01-01", "01/01/1970", "1/1/1900", "1970-01-01T00:00:00Z", "[x] - 1970-01-01", "01/01/00"]
@@ -528,6 +531,7 @@ IMPERIAL, CAMBRIDGE = "Imperial College Healthcare NHS Trust", "Cambridge Univer
 SUFFOLK, SHEFFIELD = "West Suffolk NHS Foundation Trust", "Sheffield Childrens NHS Foundation Trust"
 
 
+@pytest.mark.slow(after=8)
 @pytest.mark.parametrize(
     ("centre", "field", "raw", "value", "unit", "rules"),
     [

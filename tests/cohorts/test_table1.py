@@ -347,6 +347,7 @@ def follow(wh: warehouse.Warehouse, name: str, suppress: int) -> dict[tuple[str,
     return {(row["step"], row["characteristic"], row["level"]): row for row in rows}
 
 
+@pytest.mark.slow
 def test_demographics_of_the_steps_are_those_of_pandas(wh: warehouse.Warehouse) -> None:
     found = follow(wh, "covid_risk", 0)
     cohort = wh.cohort("covid_risk")

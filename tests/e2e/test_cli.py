@@ -276,6 +276,7 @@ def test_query_from_a_file_with_parameters(ask: Chest, tmp_path: Path) -> None:
     refused(ask("sql", "select $a", "--param", "b=1"), 2)
 
 
+@pytest.mark.slow
 def test_a_parameter_takes_the_type_of_what_it_is_compared_with(ask: Chest) -> None:
     values = "from (values (5, date '2020-05-01', '05'), (6, date '2020-06-01', '6')) as v (n, d, s)"
 

@@ -331,6 +331,7 @@ def _kept(objects: S3) -> None:
     _KEPT.update(login(objects))
 
 
+@pytest.mark.slow(cases=("cohort test",))
 @pytest.mark.parametrize("trouble", ["wrong password"])
 @pytest.mark.parametrize("command", NAMES)
 def test_no_command_shows_a_secret_of_what_fails(

@@ -97,6 +97,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow(cases=("maintain", "manifest repeat", "manifest reproduce", "manifest verify", "report", "upkeep"))
 @pytest.mark.parametrize("name", NAMES)
 def test_no_command_lets_a_control_character_through(name: str, hostile: dict[str, object], tmp_path: Path) -> None:
     out = tmp_path / f"out{HOSTILE.replace('/', '')}"

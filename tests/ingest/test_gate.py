@@ -93,6 +93,7 @@ def run(bucket: Path, filled: str) -> Iterator[warehouse.ingest.Run]:
         yield run
 
 
+@pytest.mark.slow(after=6)
 @pytest.mark.parametrize("statement", FAULTS)
 def test_every_fault_is_seen_by_the_checks_that_name_it(run: warehouse.ingest.Run, statement: str) -> None:
     run.con.execute("begin")

@@ -261,6 +261,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "lake"
 
 
+@pytest.mark.slow(after=6)
 @pytest.mark.parametrize(
     "words",
     [

@@ -367,6 +367,7 @@ def test_a_killed_refresh_resumes(large: Path, lake: Path, large_content: Any, h
     assert not refresh(large, lake).published.is_new
 
 
+@pytest.mark.slow
 def test_interrupted_first_refresh(large: Path, tmp_path: Path, large_content: Any) -> None:
     lake = tmp_path / "none yet"
     assert stop_midway(large, lake, signal.SIGINT) == 130

@@ -74,6 +74,7 @@ def test_full_reads_every_object_again_and_answers_the_same(bucket: Path, new_la
     assert warehouse.refresh(str(bucket), str(lake)).published.is_new is False
 
 
+@pytest.mark.slow
 def test_an_unknown_part_is_reported_by_its_number_not_its_name(bucket: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="patient 2 of those given matches no object") as error:
         warehouse.refresh(str(bucket), str(tmp_path / "lake"), patients=["P1", "Nobody9"])

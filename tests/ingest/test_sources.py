@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.errors import NotFoundError, RemovalsError, UsageError
@@ -42,7 +42,7 @@ def test_a_second_source_must_be_requested_and_the_order_does_not_matter(
 ) -> None:
     answers = []
     for order in ("ab", "ba"):
-        lake = str(tmp_path / f"lake_{order}")
+        lake = str(start_lake(tmp_path / f"lake_{order}"))
         warehouse.refresh(str(buckets[order[0]]), lake)
         with pytest.raises(UsageError, match=r"does not know .*--add-source"):
             warehouse.refresh(str(buckets[order[1]]), lake)

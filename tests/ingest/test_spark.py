@@ -29,10 +29,27 @@ Tables = dict[str, Any]
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     """A cluster of two workers; its executors have keys of their own."""
-    keys = S3("").environment
-    own = {name: keys[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    with serve_spark(tmp_path_factory.mktemp("spark"), own) as running:
+    with serve_spark(tmp_path_factory.mktemp("spark"), list_own_keys()) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def local_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
+    """A Connect server without a cluster: one JVM instead of six."""
+    with serve_spark(tmp_path_factory.mktemp("local"), list_own_keys(), machines=0) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest, machines: str) -> str:
+    """The address of the Connect server of either."""
+    return str(request.getfixturevalue({"one machine": "local_spark", "a cluster": "spark"}[machines]).connect)
+
+
+def list_own_keys() -> dict[str, str]:
+    """The keys that executors have."""
+    keys = S3("").environment
+    return {name: keys[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 
 
 def load_by(engine: str) -> Settings:
@@ -40,12 +57,14 @@ def load_by(engine: str) -> Settings:
     return Settings(engine=engine, unit_objects=20)
 
 
+@pytest.mark.slow(cases=("a cluster",))
+@pytest.mark.parametrize("machines", ["one machine", "a cluster"])
 def test_spark_connect_loads_what_one_process_loads(
-    spark: Spark, unit_bucket: Path, tmp_path: Path, calm_tables: Tables, chest: Chest, here: Chest
+    connect: str, unit_bucket: Path, tmp_path: Path, calm_tables: Tables, chest: Chest, here: Chest
 ) -> None:
     lake = tmp_path / "lake"
     # By the command, which hides pandas from libraries that can do without; PySpark cannot.
-    words = ("refresh", unit_bucket, "--lake", lake, "--engine", spark.connect, "--quiet", "--format", "json")
+    words = ("refresh", unit_bucket, "--lake", lake, "--engine", connect, "--quiet", "--format", "json")
     made = chest(*words, env={**os.environ, "CHEST_UNIT_OBJECTS": "20"})
     assert made.returncode == 0, made.stderr
     images = json.loads(made.stdout)["images"]
@@ -53,7 +72,7 @@ def test_spark_connect_loads_what_one_process_loads(
     assert read_tables(lake) == calm_tables
     # Every file is recorded with its checksum, and is where DuckLake would have put it.
     assert here("doctor", "--lake", lake).returncode == 0
-    assert not warehouse.refresh(unit_bucket, lake, settings=load_by(spark.connect)).published.is_new
+    assert not warehouse.refresh(unit_bucket, lake, settings=load_by(connect)).published.is_new
 
 
 @pytest.mark.slow
@@ -132,14 +151,17 @@ def test_an_object_that_ends_every_process_is_rejected_and_an_error_of_the_bucke
     assert not retry
 
 
+@pytest.mark.slow(cases=("a cluster",))
+@pytest.mark.parametrize("machines", ["one machine", "a cluster"])
 def test_an_executor_with_another_duckdb_is_refused(
-    spark: Spark, unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connect: str, unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.0")
     with pytest.raises(LakeError, match=r"executor \S+ \(.*\) has DuckDB .*, and the driver 0\.10\.0"):
-        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=load_by(spark.connect))
+        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=load_by(connect))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_takes_nothing_with_it(
     spark: Spark, unit_bucket: Path, tmp_path: Path, calm_tables: Tables, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

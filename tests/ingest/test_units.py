@@ -81,6 +81,7 @@ def list_workers(parent: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_nothing_with_it(unit_bucket: Path, tmp_path: Path, calm_tables: dict[str, Any]) -> None:
     killed: list[int] = []
 

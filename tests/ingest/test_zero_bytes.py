@@ -21,6 +21,7 @@ def build_header(modality: str, study: str, series: str) -> str:
     return json.dumps({tag: {"vr": vr, "Value": [text]} for tag, (vr, text) in values.items()})
 
 
+@pytest.mark.slow(after=1)
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_uids_of_a_header_are_no_sql(is_turned: bool, tmp_path: Path, here: Chest) -> None:
     uids = ["a\0b", SQL.format(file=tmp_path / "theirs.csv")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 from servers import serve_moto, serve_postgres
 
 import warehouse
@@ -45,7 +45,7 @@ def original(bucket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake that was refreshed twice, with rows gone in between, and its backup beside it."""
     root = tmp_path_factory.mktemp("original")
     shutil.copytree(bucket, root / "bucket")
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     for record in sorted((root / "bucket").rglob("data*.json"))[:1]:
         record.unlink()
     warehouse.refresh(str(root / "bucket"), str(root / "lake"), allow_removals=True)

@@ -63,6 +63,7 @@ def _without_files(made: Path, lake: Path) -> None:
 TROUBLES = (_empty, _missing, _cut, _overwritten, _older, _of_another, _without_files)
 
 
+@pytest.mark.slow(after=10)
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "unmarked"])
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda f: f.__name__.strip("_"))
 def test_what_does_not_belong_together_is_not_written(

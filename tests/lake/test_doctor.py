@@ -175,6 +175,7 @@ def test_what_a_missing_or_cut_file_had_is_loaded_again(
     assert read_rows(lake) == rows
 
 
+@pytest.mark.slow
 def test_a_query_of_a_damaged_file_names_the_doctor(lake: Path, here: Chest) -> None:
     for path in (lake / "data/raw/headers").rglob("*.parquet"):
         os.truncate(path, path.stat().st_size // 2)

@@ -89,6 +89,7 @@ def test_a_lake_of_a_newer_version_is_refused(fresh: Path, bucket: Path, here: C
         pass
 
 
+@pytest.mark.slow
 def test_opening_again_changes_nothing(fresh: Path) -> None:
     with store.open_writer(location.parse_address(str(fresh)), Settings()) as con:
         before = store.list_snapshots(con)

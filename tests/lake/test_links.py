@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.errors import LakeError, WarehouseError
@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     records = {f"training/P{n}/data/2020-03-01/data.json": '{"Age": "5"}' for n in range(3)}
     write_objects(root / "bucket", records)
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     backups.backup(root / "backup", str(root / "lake"))
     (root / "lake/backups.txt").unlink()
     return root
@@ -144,6 +144,7 @@ def test_a_catalogue_is_restored_only_with_the_files_that_the_backup_recorded(sp
     assert (lake / "catalog.sqlite").read_bytes() == b"no database" * 500
 
 
+@pytest.mark.slow
 def test_a_single_file_is_not_put_back_beside_a_link(theirs: Path) -> None:
     lost = a_file_of(theirs / "lake")
     lost.unlink()
@@ -332,6 +333,7 @@ def test_small_files_are_read_as_small_files(
         assert (refused.returncode, name in refused.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_readers_take_no_copy_of_the_catalogue_by_a_link(theirs: Path, here: Chest) -> None:
     """It may be the catalogue of another lake, of whoever reads this one."""
     _copy_for_readers(theirs / "lake", theirs.parent / "mine")

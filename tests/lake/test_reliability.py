@@ -29,6 +29,7 @@ def record(n: int) -> dict[str, bytes | str]:
     return {f"training/New{n}/data/2020-03-01/data.json": json.dumps(content)}
 
 
+@pytest.mark.slow
 def test_maintenance_shrinks_the_catalogue(tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
     catalogue = tmp_path / "lake/catalog.sqlite"

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import Chest, write_objects
+from conftest import Chest, start_lake, write_objects
 
 import warehouse
 from warehouse.engine import sql_files
@@ -30,7 +30,7 @@ from warehouse.version import __version__
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     write_objects(root / "bucket", {"training/P1/data/2020-03-01/data.json": '{"Age": "5"}'})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     return root / "lake"
 
 
@@ -149,6 +149,7 @@ def test_a_view_makes_no_zero_byte(text: str, lake: Path) -> None:
         warehouse.open(str(lake))
 
 
+@pytest.mark.slow
 def test_functions_of_views_make_no_zero_byte() -> None:
     """Tried with texts and bytes that escape one in any way."""
     texts = [r"\u0000", r'"\u0000"', r'["\u0000"]', "%00", "%c", "{:c}", "00"]
@@ -206,6 +207,7 @@ def test_a_view_reads_no_variable_of_the_program(lake: Path) -> None:
     assert own.num_rows == 1
 
 
+@pytest.mark.slow
 def test_a_macro_does_not_take_the_place_of_a_function(lake: Path, here: Chest) -> None:
     with store.open_writer(parse_address(lake), Settings()) as con:
         con.execute("create macro lake.main.lower(text) as 'theirs'")
@@ -226,6 +228,7 @@ def test_expressions_that_sort_or_fill_in_are_not_run(statement: str, lake: Path
     require_refusal(lake, here)
 
 
+@pytest.mark.slow
 def test_views_of_snapshots_that_nobody_sees_are_not_run(lake: Path, here: Chest) -> None:
     """The list of withdrawn patients is read as of the newest snapshot, whichever is published."""
     change(
@@ -447,6 +450,7 @@ def test_every_number_of_a_catalogue_is_one(kind: str, lake: Path, here: Chest) 
     require_refusal(lake, here)
 
 
+@pytest.mark.slow(after=2)
 @pytest.mark.parametrize("table", ["ducklake_metadata", "ducklake_snapshot", "ducklake_view", "ducklake_macro"])
 def test_a_view_of_sqlite_in_the_place_of_a_table_is_not_run(table: str, lake: Path, here: Chest) -> None:
     """DuckDB runs the text of a view in a SQLite file as its own; DuckLake reads such tables as soon as it is attached.

@@ -127,7 +127,7 @@ def test_a_manifest_with_columns_is_reproduced_and_its_state_is_known(ask: Chest
     done = ask("manifest", "reproduce", tmp_path / "m")
     assert done.returncode == 0, done.stderr
     write_objects(root / "bucket", {"training/PatC/data/2021-01-01/data.json": '{"Pseudonym": "PatC"}'})
-    warehouse.refresh(str(root / "bucket"), str(root / "lake"))
+    warehouse.refresh(str(root / "bucket"), str(start_lake(root / "lake")))
     listed = json.loads(ask("manifest", "list", "--check", "--format", "json").stdout)
     states = {str(entry["image_columns"]): entry["state"] for entry in listed}
     assert states["['SeriesNumber']"] == states["None"] == "same", "the new patient has no image"
@@ -263,6 +263,7 @@ def test_what_failed_is_named_and_the_rest_can_be_found(root: Path, ask: Chest, 
 # What is refused
 
 
+@pytest.mark.slow(after=6)
 @pytest.mark.parametrize(
     ("layout", "words"),
     [

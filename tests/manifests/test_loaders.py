@@ -114,7 +114,7 @@ def test_a_stream_has_every_object_with_its_labels(made: warehouse.Manifest, roo
     assert 0 < len(train) < len(items)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_workers_share_the_objects_without_doubling_or_losing_one(
     made: warehouse.Manifest, loader: Any, n_workers: int

@@ -357,6 +357,7 @@ def test_croissant_states_provenance_and_conditions_of_use(still: warehouse.Mani
     assert (images["includes"], images["encodingFormat"]) == ("**/*.dcm", ["application/dicom", "image/dicom"])
 
 
+@pytest.mark.slow
 def test_an_unknown_condition_of_use_stops_an_export(
     ask: Chest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,6 +397,7 @@ def test_repeat_gives_the_same_whatever_came_since(
     ]
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_is_gone_is_named(ask: Chest, lake: str, bucket: Path, made: warehouse.Manifest) -> None:
     write_objects(bucket, image("PatA", 3))
     warehouse.refresh(str(bucket), lake)

@@ -410,7 +410,7 @@ def test_records_that_do_not_hold_together_are_refused(untrusted: Path, change: 
         warehouse.manifest(untrusted)
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["manifest", "records"])
 def test_rows_without_number_in_a_small_file_are_not_counted(ask: Chest, untrusted: Path, table: str) -> None:
     with duckdb.connect() as con:
@@ -518,6 +518,7 @@ def test_other_bytes_under_the_same_digest_are_not_listed_nor_fetched(
     assert (tmp_path / "data/training/PatA/images/2020-03-02/1.A.dcm").read_bytes() == b"pixels of PatA"
 
 
+@pytest.mark.slow
 def test_a_seal_from_elsewhere_distinguishes_a_recreated_manifest(ask: Chest, root: Path, evil: Path) -> None:
     seal = warehouse.manifest(root / "good").seal
     assert seal == f"sha256:{sha(root / 'good/manifest.json')}"
@@ -682,6 +683,7 @@ def test_a_split_keeps_patients_together_and_does_not_depend_on_the_others(root:
             manifest.split(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> None:
     """What Parquet has no type for (a sum is HUGEINT) keeps its digest, as a type with the same text."""
     (tmp_path / "types.sql").write_text(
@@ -700,6 +702,7 @@ def test_labels_of_every_type_keep_their_text(root: Path, tmp_path: Path) -> Non
     assert rows["text"][0] == 'a"b,\n\r\t'
 
 
+@pytest.mark.slow
 def test_intervals_of_earlier_versions_are_texts_in_polars(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

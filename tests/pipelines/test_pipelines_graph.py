@@ -152,6 +152,7 @@ def test_a_changed_clinical_file_moves_exactly_the_cohorts_that_read_it(house: H
     assert {name: len(list((house.shelf / name).iterdir())) for name in ANSWERED} == {n: folders[n] for n in ANSWERED}
 
 
+@pytest.mark.slow
 def test_a_new_image_moves_every_cohort_and_each_manifest_is_kept_once(house: House) -> None:
     for header in (house.folder / "bucket/training").glob("*/images_metadata/*/*.json"):
         header.write_text(header.read_text() + " ")

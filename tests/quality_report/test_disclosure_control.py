@@ -332,6 +332,7 @@ def test_regions_of_steps_are_rounded_together(regions: dict[str, tuple[int, int
     assert first[1] == round_count(first[0], base), "the first set is rounded as it is by itself"
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(REGIONS)
 def test_attrition(regions: dict[str, tuple[int, int]]) -> None:
@@ -380,6 +381,7 @@ def test_steps_that_branch_and_unite(lake: str, here: Chest, tmp_path: Path) -> 
             assert all(row[what] % base == 0 for row in of.values()) if base else of["everyone"][what]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=5), COUNTS, st.data())
 def test_report(centres: list[tuple[int, int]], without_record: int, data: st.DataObject) -> None:
@@ -763,6 +765,7 @@ def test_a_base_that_does_not_protect_is_refused_everywhere(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_of_too_few_patients(lake: str, here: Chest, tmp_path: Path) -> None:
     """Nor how many images the few have: their number shows how many patients they are."""
     (tmp_path / "few.sql").write_text(FEW)

@@ -112,6 +112,7 @@ def test_its_counts_are_true(page: Page, truth: dict[str, Any], bucket: Path) ->
     assert sum(int(row[-1]) for row in by_centre) == truth["patients"]
 
 
+@pytest.mark.slow
 def test_the_tables_agree_with_the_views(page: Page, lake: str) -> None:
     with warehouse.open(lake) as wh:
         checks = {result.check.name: result.n_rows for result in wh.check()}
@@ -216,6 +217,7 @@ def test_what_goes_wrong_is_one_line(lake: str, tmp_path: Path, here: Chest) -> 
         wh.report(tmp_path / "none" / "report.html")
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_an_older_version_published(tmp_path: Path) -> None:
     write_objects(tmp_path / "bucket", record("Covid1", "Leeds"))
     folder = str(start_lake(tmp_path / "lake"))

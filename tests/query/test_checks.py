@@ -466,6 +466,7 @@ def test_the_faults_of_a_broken_lake_are_listed_row_by_row(tmp_path: Path, here:
         assert faults(wh, "books") == [(source, "header", 3, 0, 0, 3)]
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_lacks_what_a_check_asks_for(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "-- title: t\n-- meaning: m.\n-- severity: error\n-- table: images\nselect * from nowhere"
     known = checks.load_definitions()

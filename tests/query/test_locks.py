@@ -59,6 +59,12 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
+@pytest.mark.slow(
+    cases=(
+        *("attrition", "a split", "a split by a wrong column"),
+        *("table 1 by a wrong column", "why nobody", "the excluded"),
+    )
+)
 @pytest.mark.parametrize("trusted", [True, False])
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_lock_is_held_after_a_query(lake: Path, question: str, trusted: bool) -> None:
@@ -121,6 +127,7 @@ def test_a_writer_drops_the_copy_of_one_that_died_before_anybody_can_believe_it(
         assert find_read_copy(place) is None
 
 
+@pytest.mark.slow
 def test_an_event_of_the_log_takes_the_copy_from_nobody_who_reads_it(lake: Path, tmp_path: Path) -> None:
     """Whatever was asked of a lake that was open already failed until the writer was done: a refused request was
     enough."""

@@ -53,6 +53,7 @@ def read(html: str) -> str:
     return reader.text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.text() | st.sampled_from([EVIL, "x" * 100_000]), st.integers(0, 50))
 def test_any_value_is_text(value: str, n: int) -> None:

@@ -88,6 +88,7 @@ def test_refresh_stays_a_function(lake: str, bucket: Path) -> None:
     assert not (PACKAGE / "refresh.py").exists()
 
 
+@pytest.mark.slow
 def test_days_side_by_side_keep_their_day(wh: warehouse.Warehouse, truth: dict[str, Any]) -> None:
     days = list(truth["as_of"])
     # All asked for first and brought in last, in another order: relations are lazy.

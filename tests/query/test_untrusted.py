@@ -234,6 +234,7 @@ def spellings(draw: st.DrawFn, names: tuple[str, ...]) -> str:
     return "".join(draw(st.sampled_from((letter, *LOOKALIKES.get(letter, letter.upper())))) for letter in name)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     view=spellings(("patients", "images", "clinical", "series", "kiosks")),

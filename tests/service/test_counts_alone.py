@@ -120,6 +120,7 @@ def test_parameters_that_limit_how_many_are_drawn_are_known() -> None:
     assert found == FIXING
 
 
+@pytest.mark.slow
 def test_those_who_may_see_rows_may_ask_all_of_that(served: Served, tokens: dict[str, str]) -> None:
     path = f"{API}/cohorts/covid_risk"
     assert served.get(f"{path}/counts", tokens["rows"], params={"suppress": 12}).status_code == 200

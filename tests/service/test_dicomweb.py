@@ -217,6 +217,7 @@ def test_metadata_are_the_same_however_they_are_read(
             assert [header for header in of_study if header in expected] == expected
 
 
+@pytest.mark.slow(after=3)
 @pytest.mark.parametrize("prefix", ["", "/asof/2020-06-01", "/cohort/longitudinal_ct"])
 @pytest.mark.parametrize("limit", [1, 7, 60])
 def test_all_instances_are_paged(limit: int, prefix: str, served: Served) -> None:

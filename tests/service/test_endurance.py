@@ -133,6 +133,7 @@ def read_all(connection: socket.socket) -> int:
     return n_bytes
 
 
+@pytest.mark.slow
 def test_two_hundred_requests_at_once(served: Served, tokens: dict[str, str]) -> None:
     gate = threading.Barrier(200)
 

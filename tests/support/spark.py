@@ -1,4 +1,4 @@
-"""A real Spark cluster for the tests, on loopback: a master, two workers, and a Spark Connect server."""
+"""A real Spark for the tests, on loopback: a cluster of a master, two workers and a Connect server; or that alone."""
 
 import contextlib
 import importlib.util
@@ -43,10 +43,11 @@ def require_spark() -> Path:
 
 
 @contextlib.contextmanager
-def serve_spark(folder: Path, environment: dict[str, str], cores: int = 2) -> Iterator[Spark]:
+def serve_spark(folder: Path, environment: dict[str, str], cores: int = 2, machines: int = 2) -> Iterator[Spark]:
     """Run a cluster whose executors have an environment; it ends with the block, and all that it has started.
 
-    As many executors as `cores`, each of one core.
+    As many executors as `cores`, each of one core. Without `machines` there is no cluster: the Connect server does the
+    work itself, on as many threads.
     """
     home = require_spark()
     conf = folder / "conf"
@@ -90,12 +91,13 @@ def serve_spark(folder: Path, environment: dict[str, str], cores: int = 2) -> It
             return process
 
         port, connect_port = find_free_port(), find_free_port()
-        master = f"spark://{HOST}:{port}"
+        master = f"spark://{HOST}:{port}" if machines else f"local[{cores}]"
         package = "org.apache.spark.deploy"
-        start("master", f"{package}.master.Master", "--host", HOST, "--port", port, "--webui-port", 0)
-        _wait_for(folder / "master.log", "I have been elected leader")
+        if machines:
+            start("master", f"{package}.master.Master", "--host", HOST, "--port", port, "--webui-port", 0)
+            _wait_for(folder / "master.log", "I have been elected leader")
         words = (f"{package}.worker.Worker", "--host", HOST, "--webui-port", 0, "--cores", 2, "--memory", "1200m")
-        workers = [start(f"worker{n}", *words, master) for n in (1, 2)]
+        workers = [start(f"worker{n}", *words, master) for n in range(1, machines + 1)]
         start(
             "connect",
             *(f"{package}.SparkSubmit", "--master", master),
@@ -105,7 +107,7 @@ def serve_spark(folder: Path, environment: dict[str, str], cores: int = 2) -> It
             "spark-internal",
             memory=600,
         )
-        for n in (1, 2):
+        for n in range(1, machines + 1):
             _wait_for(folder / f"worker{n}.log", "Successfully registered with master")
         _wait_for(folder / "connect.log", "Spark Connect server started")
         yield Spark(folder, master, f"sc://{HOST}:{connect_port}", workers)

@@ -38,7 +38,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def wh(bucket: Path) -> Iterator[warehouse.Warehouse]:
-    warehouse.refresh(str(bucket), str(bucket.parent / "lake"))
+    warehouse.refresh(str(bucket), str(start_lake(bucket.parent / "lake")))
     with warehouse.open(str(bucket.parent / "lake")) as opened:
         yield opened
 
@@ -94,6 +94,7 @@ def test_every_cell_of_every_file(wh: warehouse.Warehouse, files: dict[File, dic
     assert set(names) == filled.keys(), "every column has a value somewhere"
 
 
+@pytest.mark.slow(after=1)
 def test_every_rule_of_every_value(wh: warehouse.Warehouse, files: dict[File, dict[str, Any]]) -> None:
     found: dict[File, Counter[tuple[str, str]]] = {file: Counter() for file in files}
     query = """

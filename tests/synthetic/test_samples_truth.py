@@ -92,7 +92,7 @@ def test_records_are_kept_whole(wh: warehouse.Warehouse, bucket: Path) -> None:
     assert len(records) == wh.clinical_history().count("*").fetchone()[0]
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 def test_second_refresh_does_nothing(here: Any, bucket: Path, lake: Path) -> None:
     before = json.loads(here("status", "--lake", lake, "--format", "json").stdout)
     again = json.loads(here("refresh", bucket, "--lake", lake, "--format", "json").stdout)

@@ -161,6 +161,7 @@ def test_a_text_of_the_log_that_names_a_patient_of_the_lake_is_refused(here: Che
     assert read(lake) == []
 
 
+@pytest.mark.slow
 def test_an_announcement_alone_lets_nobody_alter_an_event(here: Chest, lake: Path) -> None:
     """Only the word that a purge writes is accepted, and which events have it is printed."""
     place = location.parse_address(str(lake))

@@ -225,6 +225,7 @@ def test_the_next_refresh_removes_the_rows_and_counts_the_objects(made: Made, bu
         assert wh.sql("select count(*) from ops.rejects where key like '%/P2/%'").fetchall() == [(0,)]
 
 
+@pytest.mark.slow
 def test_what_arrives_later_of_a_withdrawn_patient_is_never_loaded(bucket: str, lake: Path) -> None:
     assert withdraw(lake, "P9", "P2").unknown == ("P9",)
     write_objects(Path(bucket), build_patient("P9"))
