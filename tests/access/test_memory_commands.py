@@ -76,6 +76,7 @@ def read_log(lake: Path) -> list[log.Event]:
     return log.read_events(location.parse_address(str(lake)), Settings())
 
 
+@pytest.mark.slow
 def test_a_second_count_that_differs_by_few_is_refused_and_logged(ask: Chest, lake: Path) -> None:
     assert ask("attrition", 0).returncode == 0
     assert ask("attrition", 0).returncode == 0

@@ -71,7 +71,7 @@ def wait_for(folder: Path, pattern: str) -> Path:
     raise AssertionError(f"no {pattern}")
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("number", CODES)
 def test_a_partial_file_is_removed_after_a_signal(lake: Path, tmp_path: Path, number: signal.Signals) -> None:
     query = "select i from range(1_000_000_000_000) as n(i)"

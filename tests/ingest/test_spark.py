@@ -65,7 +65,7 @@ def test_spark_connect_loads_what_one_process_loads(
     lake = tmp_path / "lake"
     # By the command, which hides pandas from libraries that can do without; PySpark cannot.
     words = ("refresh", unit_bucket, "--lake", lake, "--engine", connect, "--quiet", "--format", "json")
-    made = chest(*words, env={**os.environ, "CHEST_UNIT_OBJECTS": "20"})
+    made = chest(*words, env={**os.environ, "CHEST_UNIT_OBJECTS": "50"})
     assert made.returncode == 0, made.stderr
     images = json.loads(made.stdout)["images"]
     assert (images["loaded"], images["rejected"]) == (62, 8)
@@ -151,14 +151,13 @@ def test_an_object_that_ends_every_process_is_rejected_and_an_error_of_the_bucke
     assert not retry
 
 
-@pytest.mark.slow(cases=("a cluster",))
-@pytest.mark.parametrize("machines", ["one machine", "a cluster"])
+@pytest.mark.slow
 def test_an_executor_with_another_duckdb_is_refused(
-    connect: str, unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: Spark, unit_bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.0")
     with pytest.raises(LakeError, match=r"executor \S+ \(.*\) has DuckDB .*, and the driver 0\.10\.0"):
-        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=load_by(connect))
+        warehouse.refresh(unit_bucket, tmp_path / "lake", settings=load_by(spark.connect))
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def publish_another(prepared: Prepared, lake: str) -> None:
     assert warehouse.refresh(str(bucket), lake).published.is_new
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1])
 def test_of_two_exports_to_one_folder_one_wins(
     export: Callable[[str], "subprocess.Popen[str]"], lake: str, tmp_path: Path, first: int

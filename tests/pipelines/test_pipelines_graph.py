@@ -192,6 +192,7 @@ def test_changed_views_that_a_killed_run_did_not_report_are_reported_by_the_next
     assert house.tick() == {dg.AssetKey(["cohorts", name]) for name in READ_CLINICAL}
 
 
+@pytest.mark.slow
 def test_checks_belong_to_the_asset_they_name_with_sql_and_summary(house: House) -> None:
     found = house.check("views/images", "metadata_without_dcm")
     assert found.severity is dg.AssetCheckSeverity.WARN
@@ -209,6 +210,7 @@ def test_checks_belong_to_the_asset_they_name_with_sql_and_summary(house: House)
         assert specs[name].metadata["severity"] == str(check.severity)
 
 
+@pytest.mark.slow
 def test_the_report_of_the_snapshot_is_written_and_the_pictures_are_small_pngs(house: House) -> None:
     event = house.instance.get_latest_materialization_event(dg.AssetKey("published"))
     assert event is not None
@@ -276,6 +278,7 @@ def test_a_failing_blocking_check_fails_the_run_with_one_line_and_readers_keep_w
     assert house.check("objects", "rows_twice").passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "words"),
     [

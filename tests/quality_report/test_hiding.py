@@ -82,6 +82,7 @@ def test_every_count_on_the_page_is_rounded(report: Page, true: Figures, tmp_pat
     assert len(odd(Page(tmp_path / "all.html"))) > 100, "there is much to round"
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_near_the_truth(report: Page, true: Figures) -> None:
     patients = {(c.centre, c.status): c.n_patients for c in true.patients}
     rows = report.table("centre", "positive")

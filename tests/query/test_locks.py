@@ -61,7 +61,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow(
     cases=(
-        *("attrition", "a split", "a split by a wrong column"),
+        *("attrition", "checks", "a split", "a split by a wrong column", "why"),
         *("table 1 by a wrong column", "why nobody", "the excluded"),
     )
 )

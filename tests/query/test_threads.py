@@ -40,6 +40,7 @@ def test_the_numbers_of_threads_are_those_asked_for(sessions: list[warehouse.War
     assert found == [1, MANY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", public_views.VIEW_ORDER)
 def test_views_have_the_same_rows(sessions: list[warehouse.Warehouse], view: str) -> None:
     with_one, with_many = (s.sql(f"select * from {view} order by all").fetchall() for s in sessions)

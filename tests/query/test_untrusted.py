@@ -419,6 +419,7 @@ def test_days_side_by_side(lake: str) -> None:
 # --- what is admitted ---
 
 
+@pytest.mark.slow(after=20)
 @pytest.mark.parametrize("query", paragraphs("honest.sql"))
 def test_honest_queries_are_answered(held: warehouse.Warehouse, query: str) -> None:
     answer = held.ask(query, {}).fetchall()

@@ -37,8 +37,8 @@ def ask(served: Served, token: str, method: str, **given: Any) -> Any:
     return answer.json()
 
 
-@pytest.mark.slow(after=1)
-@pytest.mark.parametrize("tool", sorted(TOOLS, key=lambda name: (name != "describe_table", name)))  # the quickest first
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_no_argument_of_a_tool_is_a_fault(
     tool: str, served: Served, tokens: dict[str, str], schemas: dict[str, dict[str, Any]]
 ) -> None:

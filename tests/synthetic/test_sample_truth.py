@@ -94,7 +94,7 @@ def test_every_cell_of_every_file(wh: warehouse.Warehouse, files: dict[File, dic
     assert set(names) == filled.keys(), "every column has a value somewhere"
 
 
-@pytest.mark.slow(after=1)
+@pytest.mark.slow
 def test_every_rule_of_every_value(wh: warehouse.Warehouse, files: dict[File, dict[str, Any]]) -> None:
     found: dict[File, Counter[tuple[str, str]]] = {file: Counter() for file in files}
     query = """

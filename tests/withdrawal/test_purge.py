@@ -230,6 +230,7 @@ def test_the_certificate_names_nobody_and_what_was_done(lake: Path, tmp_path: Pa
     assert rows == [(text.splitlines()[-1].removeprefix("digest     "),)]
 
 
+@pytest.mark.slow
 def test_a_purged_lake_goes_on(bucket: Path, purged: Purged, tmp_path: Path) -> None:
     lake = copy_lake(purged.lake, tmp_path / "lake")
     (lake / "backups.txt").unlink()
