@@ -47,28 +47,30 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 SAMPLES = Path(__file__).parent / "samples"
-#: Modules that take longest, longest first, by the seconds of a core that they took. Workers take whole modules in
-#: order: the short ones are left for the end, so that no worker waits for another's long one.
+#: Modules that take longest, longest first, by the seconds of a core that they took; before them those that wait, for
+#: Dagster's daemon or for what is tried again. Workers take whole modules in order: the short ones are left for the
+#: end, so that no worker waits for another's long one.
 LONGEST = [
     f"test_{name}.py"
     for name in (
-        *("unreadable", "pipelines_graph", "torture", "maintenance", "manifests", "any_bucket", "pipelines_daemon"),
-        *("pipelines", "enforcement", "units", "airlock", "placeholders", "purge", "sandbox", "refresh", "encryption"),
-        *("masking", "year", "manifests_untrusted", "documents", "workbench", "endurance", "healing", "postgres"),
-        *("terminal", "untrusted", "explorer", "inventory", "backup", "standing_list", "every_command"),
-        *("metadata_tables", "doctor", "credentials", "preparing", "cli", "s3_redirects", "layouts"),
-        *(
-            "odd_arguments",
-            "explorer_browser",
-            "s3",
-            "stored_sql",
-            "counts_alone",
-            "gate",
-            "disclosure_control",
-            "pipelines_dev",
-        ),
+        *("pipelines_daemon", "torture", "healing", "spark", "unreadable", "pipelines_graph", "maintenance"),
+        *("manifests", "any_bucket", "pipelines", "enforcement", "units", "airlock", "placeholders", "purge"),
+        *("sandbox", "refresh", "encryption", "masking", "year", "manifests_untrusted", "documents", "workbench"),
+        *("endurance", "postgres", "terminal", "untrusted", "explorer", "inventory", "backup", "standing_list"),
+        *("every_command", "metadata_tables", "doctor", "credentials", "preparing", "cli", "s3_redirects"),
+        *("layouts", "odd_arguments", "explorer_browser", "s3", "stored_sql", "counts_alone", "gate"),
+        *("disclosure_control", "pipelines_dev"),
     )
 ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One worker more than there are cores, as one or another waits, unless somebody asks for another number."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 @pytest.hookimpl(tryfirst=True)
