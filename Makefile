@@ -40,7 +40,7 @@ dev: $(STAMP)  ## Dagster's UI and daemon on a sample bucket: http://localhost:3
 test: $(STAMP)  ## the tests, but for those marked slow
 	$(PYTEST) -m "not slow"
 
-slow: $(STAMP)  ## the tests that `make test` leaves out (about half an hour)
+slow: $(STAMP)  ## the tests that `make test` leaves out (about 40 minutes on two cores)
 	$(PYTEST) -m slow
 
 # FLAGS="--only damage --seed 7 --tries 1" repeats one try.
