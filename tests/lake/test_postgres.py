@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import Chest, start_lake, write_objects
+from conftest import Chest, write_objects
 from servers import Postgres, serve_moto, serve_postgres
 
 import warehouse
@@ -79,7 +79,7 @@ def answers(address: str) -> dict[str, Any]:
 
 
 def test_answers_are_those_of_a_sqlite_lake(filled: str, bucket: Path, tmp_path: Path) -> None:
-    warehouse.refresh(str(bucket), str(start_lake(tmp_path / "lake")))
+    warehouse.refresh(str(bucket), str(tmp_path / "lake"))
     expected = answers(str(tmp_path / "lake"))
     assert expected["as_of"]["2020-12-31"]["images"] > 0
     assert answers(filled) == expected
