@@ -422,6 +422,15 @@ def test_a_workbook_that_is_not_read_whole_is_not_called_fine(what: str, tmp_pat
         assert found.patients == {"Covid12"}
 
 
+@pytest.mark.parametrize(
+    "within", [b"\x89PNG\r\n\x1a\n", b"PK\x03\x04\x14\0", SHEET.encode("utf-16-le"), SHEET.encode("cp037")]
+)
+def test_what_is_not_read_within_a_workbook_is_not_called_fine(within: bytes, tmp_path: Path) -> None:
+    write_workbook(tmp_path / "a.xlsx", filler=within)
+    found = inspect_file(tmp_path / "a.xlsx", PATIENTS, 5)
+    assert ("file type", "look") in [(finding.check, finding.grade) for finding in found.findings]
+
+
 def test_what_a_workbook_shows_is_read_however_it_is_written(tmp_path: Path) -> None:
     runs = SHEET.replace("Covid12", "Cov</t></r><r><rPr><b/></rPr><t>id12")
     for sheet in (SHEET.encode("utf-16"), SHEET.replace("C", "&#67;").encode(), runs.encode()):
@@ -439,6 +448,8 @@ def test_what_a_workbook_shows_is_read_however_it_is_written(tmp_path: Path) -> 
         ("a.json", rb'{"a": "patient\nCovid12\tMale"}'),
         ("a.csv", b"a\n" + b"b\n" * 4000 + "Covid12\n".encode("utf-16-le")),
         ("a.csv", b"a\n" + b"b\n" * 4000 + b"\xff\n"),
+        ("a.html", b"<img src='data:image/png;base64," + b"iVBORw0KGgo" * 30 + b"'>"),
+        ("a.json", b'{"image/png": "' + b"iVBORw0KGgo" * 30 + b'"}'),
     ],
 )
 def test_texts_are_read_as_they_are_seen_or_not_called_fine(name: str, content: bytes, tmp_path: Path) -> None:

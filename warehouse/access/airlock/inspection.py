@@ -169,11 +169,14 @@ def _read(path: Path, kind: str) -> _Content:
     text = content.decode("utf-8", errors="replace")
     tables = _read_csv(text) if kind == "csv" else _read_json(text) if kind == "json" else []
     is_whole = b"\0" not in content and len(text.encode(errors="replace")) == len(content) and "\ufffd" not in text
-    return _Content(text, _spell_out(text), tables, is_whole)
+    seen = _spell_out(text)
+    return _Content(text, seen, tables, is_whole and not _ENCODED.search(seen))
 
 
 #: From the end of a run of a cell (`<t>`) of a workbook to the text of the next: a cell of two fonts is one text.
 _NEXT_RUN = re.compile(r"</t></r><r>(?:<[^<>]*>)+")
+#: Bytes written as text, such as a picture within a page or a notebook: nobody has read what they are.
+_ENCODED = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{256}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[nrtbf])")
 
 
@@ -248,9 +251,10 @@ def _read_members(path: Path) -> _Content:
             for member in archive.infolist():
                 content, can_be_read = _read_member(archive, member, left)
                 left -= len(content)
-                is_whole = is_whole and can_be_read
                 is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-                text = content.decode("utf-16" if is_wide else "utf-8", errors="ignore")
+                text = content.decode("utf-16" if is_wide else "utf-8", errors="replace")
+                # A picture or another file within, or a text in an encoding of its own, was not read.
+                is_whole = is_whole and can_be_read and "\0" not in text and "\ufffd" not in text
                 parts.append(f"{member.filename}\n{_ZEROS.sub(_FEW_ZEROS, text)}")
     except (*_UNREADABLE, OSError):
         is_whole = False
