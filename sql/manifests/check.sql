@@ -18,7 +18,7 @@ select coalesce(max(bytes), 0) as widest, coalesce(sum(bytes), 0) as total
 from (select {{ bytes }} as bytes from {{ rows }});
 
 -- name: anew
-copy (from {{ rows }}) to {{ new }} (format parquet);
+copy (from {{ rows }}) to {{ new }} (format parquet); -- noqa: PRS
 
 -- name: texts
 -- Every column as text, as in the CSV.
