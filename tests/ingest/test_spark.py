@@ -201,7 +201,7 @@ def test_no_spark_of_the_folder_above_is_run(
     """PySpark looks there first, and the working directory may be in a bucket."""
     require_spark()
     for path, text in {
-        "bucket/bin/spark-submit": f"#!/bin/sh\ntouch {tmp_path}/ran\n",
+        "bucket/bin/spark-submit": f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n",
         "bucket/jars/any.jar": "",
         "java/bin/java": "#!/bin/sh\nexit 1\n",
     }.items():
