@@ -1,5 +1,5 @@
 -- Checks the rows of a manifest before they are used. One statement under each name; warehouse/manifests/checking.py
--- runs them, on a connection that can read only the manifest's own files.
+-- runs them, on a connection that can read and write only a private folder with copies of the manifest's own files.
 
 -- name: columns
 select column_name, column_type
@@ -16,6 +16,9 @@ select cast(sum(num_rows) as bigint) as n_rows from parquet_file_metadata({{ fil
 -- Bytes of text in the longest row, and in all rows.
 select coalesce(max(bytes), 0) as widest, coalesce(sum(bytes), 0) as total
 from (select {{ bytes }} as bytes from {{ rows }});
+
+-- name: anew
+copy (from {{ rows }}) to {{ new }} (format parquet); -- noqa: PRS
 
 -- name: texts
 -- Every column as text, as in the CSV.

@@ -10,10 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Chest, copy_lake, start_lake
+from parquet_forging import write_two_faced
 from test_memory_commands import ID, TERMS
 
 import warehouse
@@ -422,6 +424,15 @@ def test_a_workbook_that_is_not_read_whole_is_not_called_fine(what: str, tmp_pat
         assert found.patients == {"Covid12"}
 
 
+@pytest.mark.parametrize(
+    "within", [b"\x89PNG\r\n\x1a\n", b"PK\x03\x04\x14\0", SHEET.encode("utf-16-le"), SHEET.encode("cp037")]
+)
+def test_what_is_not_read_within_a_workbook_is_not_called_fine(within: bytes, tmp_path: Path) -> None:
+    write_workbook(tmp_path / "a.xlsx", filler=within)
+    found = inspect_file(tmp_path / "a.xlsx", PATIENTS, 5)
+    assert ("file type", "look") in [(finding.check, finding.grade) for finding in found.findings]
+
+
 def test_what_a_workbook_shows_is_read_however_it_is_written(tmp_path: Path) -> None:
     runs = SHEET.replace("Covid12", "Cov</t></r><r><rPr><b/></rPr><t>id12")
     for sheet in (SHEET.encode("utf-16"), SHEET.replace("C", "&#67;").encode(), runs.encode()):
@@ -436,8 +447,11 @@ def test_what_a_workbook_shows_is_read_however_it_is_written(tmp_path: Path) -> 
     [
         ("a.html", b"<p>&#67;ovid12</p>"),
         ("a.json", rb'{"a": "\u0043ovid12"}'),
+        ("a.json", rb'{"a": "patient\nCovid12\tMale"}'),
         ("a.csv", b"a\n" + b"b\n" * 4000 + "Covid12\n".encode("utf-16-le")),
         ("a.csv", b"a\n" + b"b\n" * 4000 + b"\xff\n"),
+        ("a.html", b"<img src='data:image/png;base64," + b"iVBORw0KGgo" * 30 + b"'>"),
+        ("a.json", b'{"image/png": "' + b"iVBORw0KGgo" * 30 + b'"}'),
     ],
 )
 def test_texts_are_read_as_they_are_seen_or_not_called_fine(name: str, content: bytes, tmp_path: Path) -> None:
@@ -453,6 +467,30 @@ def test_parquet_that_cannot_be_read_whole_is_not_called_fine(tmp_path: Path) ->
     for name in ("a.parquet", "b.parquet"):
         found = inspect_file(tmp_path / name, PATIENTS, 5)
         assert [finding.grade for finding in found.findings if finding.check == "file type"] == ["look"]
+
+
+def test_a_parquet_file_waits_as_its_rows_alone(airlock: Airlock, tmp_path: Path) -> None:
+    """What no row has, but the file: values of a dictionary (a table of pandas has those of all its categories),
+    metadata, and what only some libraries read."""
+    few = pa.DictionaryArray.from_arrays(pa.array([0, 0]), pa.array(["north", "Covid3"]))
+    noted = pa.field("region", pa.string(), metadata={"note": "Covid3"})
+    for name, table in {
+        "dictionary": pa.table({"region": few}),
+        "lists": pa.table({"region": pa.ListArray.from_arrays(pa.array([0, 2], pa.int32()), few)}),
+        "metadata": pa.table({"region": ["north"]}, metadata={"note": "Covid3"}),
+        "field": pa.table({"region": ["north"]}, schema=pa.schema([noted])),
+        "struct": pa.table({"of": pa.array([{"region": "north"}], pa.struct([noted]))}),
+    }.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    write_two_faced(tmp_path / "pages.parquet", pa.table({"region": ["north", "Covid3"]}), "region")
+    assert airlock.request(*sorted(tmp_path.glob("*.parquet")))[0] == 0
+    waiting = sorted((airlock.lake / "airlock" / airlock.id).glob("*.parquet"))
+    assert len(waiting) == 6
+    for path in waiting:
+        assert b"Covid3" not in path.read_bytes()  # too short to be compressed
+        assert pq.read_metadata(path).metadata is None
+        assert "north" in str(pl.read_parquet(path).rows())
+        assert "Covid3" not in str(pl.read_parquet(path).rows())
 
 
 @pytest.mark.parametrize("is_in_lists", [False, True])

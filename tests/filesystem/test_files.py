@@ -239,6 +239,19 @@ def parts(folder: Path) -> set[Path]:
     return {path for path in folder.iterdir() if path.name.startswith(".chest-part-")}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no groups")
+@pytest.mark.parametrize(("mode", "goes"), [(0o2750, True), (0o1777, True), (0o2770, False), (0o777, False)])
+def test_where_others_may_rename_nothing_is_taken_for_a_leftover(mode: int, goes: bool, tmp_path: Path) -> None:
+    """Another member of the group may give the name of one to my own folder, whose content they could not remove."""
+    mine = tmp_path / f".chest-part-{'0' * 32}"
+    mine.mkdir()
+    (mine / "mine.csv").touch()
+    tmp_path.chmod(mode)
+    with files.write_atomically(tmp_path / "out.csv") as file:
+        file.write(b"1\n")
+    assert mine.exists() is not goes
+
+
 def test_leftovers_of_dead_processes_are_removed_and_files_in_use_stay(tmp_path: Path) -> None:
     dead, theirs = hold(tmp_path)
     dead.kill()

@@ -216,6 +216,30 @@ def test_a_cluster_that_does_not_answer_is_reported_in_one_line(
     assert f"Spark at {engine} does not answer" in done.stderr
 
 
+def test_no_spark_of_the_folder_above_is_run(
+    unit_bucket: Path, tmp_path: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PySpark looks there first, and the working directory may be in a bucket."""
+    require_spark()
+    for path, text in {
+        "bucket/bin/spark-submit": f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n",
+        "bucket/jars/any.jar": "",
+        "java/bin/java": "#!/bin/sh\nexit 1\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+        (tmp_path / path).chmod(0o755)
+    (tmp_path / "bucket" / "training").mkdir()
+    monkeypatch.chdir(tmp_path / "bucket" / "training")
+    monkeypatch.delenv("SPARK_HOME", raising=False)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "java"))
+    monkeypatch.setenv("CHEST_UNIT_OBJECTS", "20")
+    done = here("refresh", unit_bucket, "--lake", tmp_path / "lake", "--engine", "local-cluster[1,1,512]", "--quiet")
+    assert done.returncode == 2
+    assert "JAVA_GATEWAY_EXITED" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 def test_an_encrypted_lake_is_refused(unit_bucket: Path, tmp_path: Path) -> None:
     require_spark()
     settings = Settings(engine="sc://127.0.0.1:1", encrypted=1)

@@ -132,6 +132,16 @@ def test_what_is_not_a_lake_is_refused(tmp_path: Path, bucket: Path, here: Chest
 
 
 @pytest.mark.slow
+def test_files_with_names_of_tables_do_not_matter(
+    tmp_path: Path, bucket: Path, here: Chest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB looks for a file where it finds no table, and the working directory may be a bucket's."""
+    for name in ("lake.ops.migrations", "lake.ops.files", "lake.main.patients"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert here("refresh", bucket, "--lake", tmp_path / "lake", "--quiet").returncode == 0
+
+
 def test_an_odd_path_is_a_lake_as_well(tmp_path: Path, bucket: Path) -> None:
     folder = tmp_path / "O'Brien's ünï lake 50%"
     warehouse.refresh(str(bucket), str(folder))

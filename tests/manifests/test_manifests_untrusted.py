@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Chest, copy_lake, start_lake, write_objects
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from parquet_forging import write_two_faced
 
 import warehouse
 from warehouse.lake import location
@@ -741,6 +745,22 @@ def test_control_characters_in_an_identifier_make_a_manifest_all_the_same(root: 
     with warehouse.open(str(tmp_path / "lake")) as wh:
         made = wh.cohort(root / "all.sql").export(tmp_path / "m")
     assert warehouse.manifest(tmp_path / "m").digest == made.digest
+
+
+def test_all_read_the_same_rows_of_a_table(untrusted: Path) -> None:
+    """A page may be so written that DuckDB, which checks a manifest, reads other labels than polars, which loads it."""
+    table = untrusted / "manifest.parquet"
+    rows = pq.read_table(table)
+    arms = pa.array(f"arm {number}" for number in range(rows.num_rows))
+    write_two_faced(table, rows.set_column(rows.column_names.index("arm"), "arm", arms), "arm")
+    assert pl.read_parquet(table)["arm"].null_count() == 0
+    about = about_of(untrusted)
+    with duckdb.connect() as con:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute(f"copy (from '{table}') to '{untrusted}/manifest.csv' (format csv, header)")
+        about["digest"] = compute_digest(con, f"'{table}'", tuple(about["cohort"]["labels"]))
+    remake(untrusted, about)
+    assert warehouse.manifest(untrusted).polars()["arm"].to_list() == ["arm 0", *[None] * (rows.num_rows - 1)]
 
 
 def test_rows_that_state_another_patient_hand_out_nobody_who_has_withdrawn(

@@ -73,14 +73,30 @@ def is_leftover(name: str) -> bool:
 
 
 def sweep_leftovers(folder: str) -> None:
-    """Remove what dead processes of the same user have left in a folder; looked for once a process."""
+    """Remove what dead processes of the same user have left in a folder; looked for once a process.
+
+    Not where others may rename what is there: they could give such a name to a folder of the user's own.
+    """
     if folder in _swept:
         return
     _swept.add(folder)
+    if _is_renamed_by_others(folder):
+        return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for path in [entry.path for entry in entries if _NAME.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
                 _remove_dead(path)
+
+
+def _is_renamed_by_others(folder: str) -> bool:
+    try:
+        found = os.stat(folder)  # noqa: PTH116 - a text
+    except OSError:
+        return True
+    if not hasattr(os, "geteuid"):  # Windows
+        return False
+    is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    return bool(is_open) or found.st_uid not in (0, os.geteuid())
 
 
 def find_dead(folder: str) -> list[str]:

@@ -107,7 +107,7 @@ def read_records(con: duckdb.DuckDBPyConnection, location: Location) -> dict[str
     own = read_own_records(con, location)
     try:
         return {**own, **_read_table(con)}
-    except duckdb.CatalogException:  # a lake of an older version
+    except (duckdb.CatalogException, duckdb.BinderException):  # a lake of an older version
         return own
 
 

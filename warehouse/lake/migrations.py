@@ -34,7 +34,7 @@ def read_version(con: duckdb.DuckDBPyConnection) -> int:
     try:
         # Asked at once: a list of tables, in which this one would be looked up, costs ten times as much.
         row = fetch_first(con.execute("select coalesce(max(number), 0) from lake.ops.migrations"))
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):  # the latter if a file of that name is in this folder
         return 0
     return int(row[0]) if row else 0
 

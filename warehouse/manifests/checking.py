@@ -53,7 +53,7 @@ def open_table(path: Path) -> str:
 def check_tables(
     con: duckdb.DuckDBPyConnection, folder: Path, about: dict[str, Any], rows: Path, records: Path
 ) -> tuple[str, ...]:
-    """Check the tables, which are copies; the CSV is read from the folder, once.
+    """Check the tables, which are copies and are written anew; the CSV is read from the folder, once.
 
     Returns the sources of both. ManifestError describes a fault; duckdb.Error means that a table cannot be read.
     """
@@ -64,6 +64,8 @@ def check_tables(
         _check_length(con, folder, path, about)
     _check_width(con, folder, records, about)
     batch = _check_width(con, folder, rows, about)
+    for path in (rows, records):
+        _write_anew(con, path)
     _check_csv(con, folder, rows, about["files"]["manifest.csv"], batch)
     _check_rows(con, folder, rows, about)
     _check_counts(con, folder, rows, about)
@@ -132,6 +134,17 @@ def _check_width(con: duckdb.DuckDBPyConnection, folder: Path, path: Path, about
     if path.name == "manifest.parquet" and found["total"] > about["files"]["manifest.csv"]["bytes"]:
         raise _to_error(folder, "manifest.csv and manifest.parquet do not have the same rows")
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, int(found["widest"]))))
+
+
+def _write_anew(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Write a table anew, so that all who read it read the same rows.
+
+    Its author may have it state statistics by which a query passes over rows, or places of pages that one library takes
+    from here and another from there: one would check other rows than those which another then loads.
+    """
+    new = path.with_name(f"anew-{path.name}")
+    con.execute(_read_sql("anew", rows=open_table(path), new=sql_files.literal(str(new))))
+    new.replace(path)
 
 
 def _check_csv(con: duckdb.DuckDBPyConnection, folder: Path, rows: Path, meant: dict[str, Any], batch: int) -> None:

@@ -1,6 +1,7 @@
 """The tables of a manifest, copied to a private folder and checked before they are used.
 
-Untrusted files are read on a connection that has no lake, can read only these files, and has locked settings.
+Untrusted files are read on a connection that has no lake, can open only that folder, and has locked settings. What is
+used is not their own Parquet, but what that connection has written of it.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def load_contents(folder: Path, about: dict[str, Any], settings: Settings | None
     """
     settings = settings or load_settings()
     files = about["files"]
-    place = Path(spill.find_spill_folder())
+    place = Path(spill.find_spill_folder()).resolve()
     rows, records = place / "manifest.parquet", place / "records.parquet"
     try:
         place.mkdir(mode=0o700, parents=True)
@@ -119,7 +120,7 @@ def _check_contents(
 ) -> tuple[str, ...]:
     import duckdb
 
-    with contextlib.closing(confined.connect(settings, files=[rows, records])) as con:
+    with contextlib.closing(confined.connect(settings, rows.parent)) as con:
         try:
             return check_tables(con, folder, about, rows, records)
         except duckdb.Error as error:

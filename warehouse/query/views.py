@@ -27,7 +27,7 @@ def list_columns(con: duckdb.DuckDBPyConnection, view: str) -> list[str]:
     """
     try:
         return con.sql(f"from {store.ALIAS}.main.{sql_files.identifier(view)}").columns
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):
         return []
 
 

@@ -19,13 +19,13 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Literal
 
-from warehouse.access.airlock import kinds, parquet_sizes, patterns
+from warehouse.access.airlock import kinds, parquet, patterns
 from warehouse.access.airlock.holding import MOST_MB
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 Grade = Literal["fine", "look", "problem"]
-#: A Parquet file of more is not read: a small one may state any number of rows.
+#: Tables of a JSON file that have more are not taken apart.
 _MOST_CELLS = 20_000_000
 _CHUNK = 1 << 20
 #: What reading an archive raises where it is damaged, encrypted, or compressed by something that Python has not.
@@ -169,18 +169,21 @@ def _read(path: Path, kind: str) -> _Content:
     text = content.decode("utf-8", errors="replace")
     tables = _read_csv(text) if kind == "csv" else _read_json(text) if kind == "json" else []
     is_whole = b"\0" not in content and len(text.encode(errors="replace")) == len(content) and "\ufffd" not in text
-    return _Content(text, _spell_out(text), tables, is_whole)
+    seen = _spell_out(text)
+    return _Content(text, seen, tables, is_whole and not _ENCODED.search(seen))
 
 
 #: From the end of a run of a cell (`<t>`) of a workbook to the text of the next: a cell of two fonts is one text.
 _NEXT_RUN = re.compile(r"</t></r><r>(?:<[^<>]*>)+")
-_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+#: Bytes written as text, such as a picture within a page or a notebook: nobody has read what they are.
+_ENCODED = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{256}")
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[nrtbf])")
 
 
 def _spell_out(text: str) -> str:
     """A text as whoever opens the file sees it, where the file has names or numbers of characters instead."""
     seen = html.unescape(_NEXT_RUN.sub("", text))
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), seen)
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", seen)
 
 
 def _read_csv(text: str) -> list[_Table]:
@@ -224,23 +227,10 @@ def _find_tables(value: Any) -> Iterator[_Table]:
 
 
 def _read_parquet(path: Path) -> _Content:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    if (table := parquet.read_table(path)) is None:
+        return _Content(is_whole=False)
     try:
-        with pq.ParquetFile(path) as file:
-            texts = parquet_sizes.list_texts(file.metadata)
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            if file.metadata.num_rows * file.metadata.num_columns > _MOST_CELLS:
-                return _Content(is_whole=False)
-            if parquet_sizes.may_expand(file.metadata, texts, MOST_MB << 20):
-                return _Content(is_whole=False)
-            table = file.read()
-        if parquet_sizes.measure_texts(table) > MOST_MB << 20:
-            return _Content(is_whole=False)
         columns = [[*map(str, column.to_pylist())] for column in table.columns]
-    except pa.ArrowException as error:
-        raise UsageError(f"{path} is not a Parquet file that can be read: {str(error).splitlines()[0]}.") from None
     except (ValueError, OverflowError):  # texts in no UTF-8, times of no year
         return _Content(is_whole=False)
     read = _Table(tuple(table.column_names), tuple(zip(*columns, strict=True)))
@@ -261,9 +251,10 @@ def _read_members(path: Path) -> _Content:
             for member in archive.infolist():
                 content, can_be_read = _read_member(archive, member, left)
                 left -= len(content)
-                is_whole = is_whole and can_be_read
                 is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-                text = content.decode("utf-16" if is_wide else "utf-8", errors="ignore")
+                text = content.decode("utf-16" if is_wide else "utf-8", errors="replace")
+                # A picture or another file within, or a text in an encoding of its own, was not read.
+                is_whole = is_whole and can_be_read and "\0" not in text and "\ufffd" not in text
                 parts.append(f"{member.filename}\n{_ZEROS.sub(_FEW_ZEROS, text)}")
     except (*_UNREADABLE, OSError):
         is_whole = False

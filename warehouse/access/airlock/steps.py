@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from warehouse.access import enforcement, log, memory, naming, vocabulary
 from warehouse.access.agreements import find_agreement
-from warehouse.access.airlock import holding, patterns
+from warehouse.access.airlock import holding, parquet, patterns
 from warehouse.access.airlock.inspection import Finding, inspect_file
 from warehouse.access.airlock.requests import REVIEWERS, AirlockRequest, find_request, list_next_ids, list_requests
 from warehouse.access.patient_sets import digest_set, to_array
@@ -55,6 +55,8 @@ def request(
     with open_temporary_folder() as private:
         # What waits is what was inspected, although somebody changes their file in between.
         copies = holding.copy_files(private, paths)
+        for path in copies:
+            parquet.write_anew(path)
         folder = holding.find_folder(place, settings)
         events = log.read_events(place, settings)
         enforcement.require_in_force(

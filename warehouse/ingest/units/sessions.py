@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,6 +67,7 @@ def open_session(engine: str) -> tuple[Any, bool]:
             session = Remote.builder.remote(engine).create()
             _ = session.version  # the first request
             return session, True
+        os.environ.setdefault("SPARK_HOME", str(_find_home()))
         from pyspark.sql import SparkSession
 
         is_own = SparkSession.getActiveSession() is None
@@ -81,6 +83,17 @@ def open_session(engine: str) -> tuple[Any, bool]:
         for name, value in config.items():
             builder = builder.config(name, value)
         return builder.getOrCreate(), is_own
+
+
+def _find_home() -> Path:
+    """Spark itself, where PySpark has it: PySpark would run the `bin/spark-submit` of the folder above the working
+    directory first, which may be in a bucket."""
+    spec = importlib.util.find_spec("pyspark")
+    assert spec
+    assert spec.origin
+    own = Path(spec.origin).parent
+    places = (own / "spark-distribution", own, own.parent.parent)
+    return next((place for place in places if (place / "bin" / "spark-submit").is_file()), own)
 
 
 def _knock(engine: str) -> None:
