@@ -92,10 +92,15 @@ labelled as (
 readings as (
     select patient_id, day, min(code) as code, max(code) as other_code
     from (
-        select patient_id, date_of_1st_cxr as day, covid_code as code
-        from clinical
-        union all
-        select patient_id, date_of_2nd_cxr as day, covid_code_2 as code
+        select
+            patient_id,
+            unnest(
+                [
+                    struct_pack(day := date_of_1st_cxr, code := covid_code),
+                    struct_pack(day := date_of_2nd_cxr, code := covid_code_2)
+                ],
+                recursive := true
+            )
         from clinical
     )
     where day is not null and code is not null
