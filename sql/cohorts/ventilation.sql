@@ -55,23 +55,17 @@ not_ruled_out as (
     where record.final_covid_status is distinct from 'Negative'
 ),
 
--- Positive swabs.
-positive as (
-    select patient_id, swab_date
-    from swabs
-    where covid_status = 'positive'
-),
-
--- Patients with a positive swab near admission; a film is repeated for each of them.
+-- Patients with a positive swab near admission; until films are grouped to studies, one is there for each.
 swabbed as (
     select not_ruled_out.*
     from not_ruled_out
-    left join positive
-        on
-            not_ruled_out.patient_id = positive.patient_id
-            and not_ruled_out.admission_date - $swab_days_before <= positive.swab_date
-            and not_ruled_out.admission_date + $swab_days_after >= positive.swab_date
-    where not $ask_swab or positive.patient_id is not null
+    left join swabs on not_ruled_out.patient_id = swabs.patient_id and swabs.covid_status = 'positive'
+    where
+        not $ask_swab
+        or (
+            not_ruled_out.admission_date - swabs.swab_date <= $swab_days_before
+            and swabs.swab_date - not_ruled_out.admission_date <= $swab_days_after
+        )
 ),
 
 -- Their studies at presentation. Only what is left is grouped, since the studies of all films take much memory.
@@ -89,19 +83,16 @@ of_age as (
     where coalesce(recorded_age, header_age, $min_age) between $min_age and $max_age
 ),
 
--- Whose each of these studies is: of several patients that it was sent for, the first by name.
-owned as (
-    select StudyInstanceUID, min(patient_id) as patient_id
-    from images
-    where Modality in ('CR', 'DX') and StudyInstanceUID in (select StudyInstanceUID from of_age)
-    group by StudyInstanceUID
-),
-
--- The first study of each patient is the index.
+-- The first study of each patient is the index; a study that was sent for several patients is the first's by name.
 index_films as (
     select of_age.*
     from of_age
-    semi join owned on of_age.StudyInstanceUID = owned.StudyInstanceUID and of_age.patient_id = owned.patient_id
+    semi join (
+        select StudyInstanceUID, min(patient_id) as patient_id
+        from images
+        where Modality in ('CR', 'DX') and StudyInstanceUID in (select StudyInstanceUID from of_age)
+        group by StudyInstanceUID
+    ) as owned on of_age.StudyInstanceUID = owned.StudyInstanceUID and of_age.patient_id = owned.patient_id
     qualify row_number() over (partition by patient_id order by StudyDate, StudyInstanceUID) = 1
 ),
 

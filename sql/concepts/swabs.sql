@@ -56,18 +56,17 @@ given as (
                     )
                 ],
                 list_transform(
-                    swabdates,
-                    lambda swab, number: struct_pack(
+                    range(len(swabdates)),
+                    lambda item: struct_pack(
                         recorded_in := 'swabdates',
-                        swab_date := swab.swabdate,
+                        swab_date := swabdates[item + 1].swabdate,
                         result_date := cast(null as date),
-                        clean_result := swab.swab_status,
-                        result_field := 'SwabDates[' || (number - 1) || '].SwabStatus'
+                        clean_result := swabdates[item + 1].swab_status,
+                        result_field := 'SwabDates[' || item || '].SwabStatus'
                     )
                 )
-            ),
-            recursive := true
-        )
+            )
+        ) as swab
     from clinical
 ),
 
@@ -108,11 +107,14 @@ words as (
 
 read_results as (
     select
-        given.* exclude (clean_result, result_field),
+        given.* exclude (swab),
+        given.swab.recorded_in,
+        given.swab.swab_date,
+        given.swab.result_date,
         words.raw_value as unread_result,
         coalesce(words.mentions_positive, false) as mentions_positive,
         case
-            when given.clean_result is not null then given.clean_result
+            when given.swab.clean_result is not null then given.swab.clean_result
             when
                 regexp_full_match(trim(words.raw_value), '2(?:\.0*)?')
                 or regexp_matches(words.raw_value, 'inconclusive|indeterminate|equivocal|borderline|invalid', 'i')
@@ -123,10 +125,10 @@ read_results as (
                 then case when words.says_only_positive then 'Positive' else 'Indeterminate' end
         end as result
     from given
-    left join words on given.source = words.source and given.key = words.key and given.result_field = words.field
+    left join words on given.source = words.source and given.key = words.key and given.swab.result_field = words.field
     where
-        given.swab_date is not null
-        or given.clean_result is not null
+        given.swab.swab_date is not null
+        or given.swab.clean_result is not null
         or words.raw_value is not null
 ),
 
