@@ -90,16 +90,18 @@ labelled as (
 
 -- Radiologists' readings by day; if readings of one day differ, there is none.
 readings as (
-    select patient_id, day, min(code) as code, max(code) as other_code
+    select patient_id, reading.day, min(reading.code) as code, max(reading.code) as other_code
     from (
-        select patient_id, date_of_1st_cxr as day, covid_code as code
-        from clinical
-        union all
-        select patient_id, date_of_2nd_cxr as day, covid_code_2 as code
+        select
+            patient_id,
+            unnest([
+                struct_pack(day := date_of_1st_cxr, code := covid_code),
+                struct_pack(day := date_of_2nd_cxr, code := covid_code_2)
+            ]) as reading
         from clinical
     )
-    where day is not null and code is not null
-    group by patient_id, day
+    where reading.day is not null and reading.code is not null
+    group by patient_id, reading.day
 ),
 
 -- Films with an answer.

@@ -32,55 +32,67 @@
 -- label days_followed: days from the film to the end of follow-up; never below 0
 -- label is_censored: whether follow-up ended before the horizon with neither ventilation nor death
 with
--- Studies with a chest X-ray of the chosen projections; one sent for two patients belongs to the first by name.
-film_studies as (
-    select patient_id, StudyInstanceUID, min(StudyDate) as StudyDate, max(header_age) as header_age
+-- Chest X-rays of the chosen projections, with a study and a day.
+films as (
+    select patient_id, StudyInstanceUID, StudyDate, header_age
     from chest_films
     where projection = any($projections) and StudyInstanceUID is not null and StudyDate is not null
-    group by patient_id, StudyInstanceUID
-    qualify row_number() over (partition by StudyInstanceUID order by patient_id) = 1
 ),
 
 -- Patients with a known day of admission.
 of_admitted as (
-    select film_studies.*, admissions.* exclude (patient_id, group_name, available_date, source, key)
-    from film_studies
-    inner join admissions on film_studies.patient_id = admissions.patient_id
+    select films.*, admissions.* exclude (patient_id, group_name, available_date, source, key)
+    from films
+    inner join admissions on films.patient_id = admissions.patient_id
     where admissions.admission_date is not null
 ),
 
--- Patients finally ruled out, and the age and sex of all.
-of_age as (
-    select of_admitted.*, coalesce(record.age, of_admitted.header_age) as age, record.sex
+-- Patients not finally ruled out.
+not_ruled_out as (
+    select of_admitted.*, record.age as recorded_age, record.sex
     from of_admitted
     inner join clinical as record on of_admitted.patient_id = record.patient_id
-    where
-        record.final_covid_status is distinct from 'Negative'
-        and coalesce(record.age, of_admitted.header_age, $min_age) between $min_age and $max_age
+    where record.final_covid_status is distinct from 'Negative'
 ),
 
--- Patients with a positive swab near admission.
+-- Patients with a positive swab near admission; until films are grouped to studies, one is there for each.
 swabbed as (
-    select of_age.*
-    from of_age
+    select not_ruled_out.*
+    from not_ruled_out
+    left join swabs on not_ruled_out.patient_id = swabs.patient_id and swabs.covid_status = 'positive'
     where
         not $ask_swab
-        or exists (
-            select 1
-            from swabs
-            where
-                swabs.patient_id = of_age.patient_id
-                and swabs.covid_status = 'positive'
-                and of_age.admission_date - swabs.swab_date <= $swab_days_before
-                and swabs.swab_date - of_age.admission_date <= $swab_days_after
+        or (
+            not_ruled_out.admission_date - swabs.swab_date <= $swab_days_before
+            and swabs.swab_date - not_ruled_out.admission_date <= $swab_days_after
         )
 ),
 
--- Studies at presentation; the first of each patient is the index.
-index_films as (
-    select *
+-- Their studies at presentation. Only what is left is grouped, since the studies of all films take much memory.
+presented as (
+    select * exclude (StudyDate, header_age), min(StudyDate) as StudyDate, max(header_age) as header_age
     from swabbed
-    where StudyDate - admission_date between -1 and $days_after
+    group by all
+    having min(StudyDate) - admission_date between -1 and $days_after
+),
+
+-- Patients in the age range, by the record, else by the header.
+of_age as (
+    select * exclude (recorded_age, header_age), coalesce(recorded_age, header_age) as age
+    from presented
+    where coalesce(recorded_age, header_age, $min_age) between $min_age and $max_age
+),
+
+-- The first study of each patient is the index; a study that was sent for several patients is the first's by name.
+index_films as (
+    select of_age.*
+    from of_age
+    semi join (
+        select StudyInstanceUID, min(patient_id) as patient_id
+        from images
+        where Modality in ('CR', 'DX') and StudyInstanceUID in (select StudyInstanceUID from of_age)
+        group by StudyInstanceUID
+    ) as owned on of_age.StudyInstanceUID = owned.StudyInstanceUID and of_age.patient_id = owned.patient_id
     qualify row_number() over (partition by patient_id order by StudyDate, StudyInstanceUID) = 1
 ),
 

@@ -131,11 +131,13 @@ def test_ventilation(tmp_path: Path) -> None:
         "the first at presentation"
     )
     assert {step.step: step.counts["patients"] for step in wh.cohort("ventilation").steps()} == {
-        "film_studies": 19,  # side
+        "films": 19,  # side
         "of_admitted": 19,
-        "of_age": 17,  # ruled, child
-        "swabbed": 15,  # noswab, ward
-        "index_films": 14,  # far: two days after admission
+        "not_ruled_out": 18,  # ruled
+        "swabbed": 16,  # noswab, ward
+        "presented": 15,  # far: two days after admission
+        "of_age": 14,  # child
+        "index_films": 14,
         "at_risk": 11,  # already, same, before
         "followed": 11,
         "answer": 11,
@@ -144,6 +146,25 @@ def test_ventilation(tmp_path: Path) -> None:
     anyone = fetch_answer(wh, "ventilation", "patient_id", "ventilated", ask_swab=False)
     assert {("noswab", True), ("ward", True)} <= set(anyone)
     assert not any(patient == "ruled" for patient, _ in anyone)
+
+
+def test_a_study_sent_for_two_patients_is_ventilations_of_the_first_by_name(tmp_path: Path) -> None:
+    wh = build_lake(
+        tmp_path,
+        """
+        patient | image  | day        | study
+        a       | a_only | 2020-04-01 | both
+        b       | b_both | 2020-04-01 | both
+        b       | b_next | 2020-04-02 | next
+        """,
+        """
+        patient | uploaded   | admitted   | positive_swab | pcr | pcr_day
+        b       | 2020-06-09 | 2020-04-01 | 2020-04-01    | 1   | 2020-03-31
+        """,
+    )
+    assert fetch_answer(wh, "ventilation", "patient_id", "StudyInstanceUID") == [("b", "next")], (
+        "one row, though two swabs are positive"
+    )
 
 
 @pytest.mark.slow

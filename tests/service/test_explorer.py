@@ -379,13 +379,13 @@ def test_no_page_of_a_snapshot_counts_somebody_who_has_withdrawn(path: str, serv
     lake = copy_lake(served_lake, tmp_path / "lake")
     with serve_process(lake, tmp_path / "log") as served:
         number = served.get("/api/v1/about").json()["snapshot"]
-        before = served.get(f"/snapshot/{number}/{path}")
+        before = served.get_ready(f"/snapshot/{number}/{path}")
         assert before.status_code == 200
         with warehouse.open(lake) as wh:
             ((patient,),) = wh.sql("select min(patient_id) from patients").fetchall()
         changing.withdraw(location.parse_address(str(lake)), Settings(), [patient])
         held = {"If-None-Match": before.headers.get("ETag", "none")}
-        after = served.get(f"/snapshot/{number}/{path}", headers=held)
+        after = served.get_ready(f"/snapshot/{number}/{path}", headers=held)
         assert after.status_code == 200
         assert after.text != before.text
-        assert after.text == served.get(f"/snapshot/{number}/{path}").text
+        assert after.text == served.get_ready(f"/snapshot/{number}/{path}").text

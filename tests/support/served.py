@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,12 @@ class Served:
     def get(self, path: str, token: str = "", **more: Any) -> httpx2.Response:
         """GET a path, with the owner's token or another."""
         return self.ask("GET", path, token, **more)
+
+    def get_ready(self, path: str, **more: Any) -> httpx2.Response:
+        """GET a path until it is ready: while the lake is being read, a page asks (202) to be loaded again."""
+        while (found := self.get(path, **more)).status_code == 202:
+            time.sleep(0.1)
+        return found
 
     def post(self, path: str, json: Any = None, token: str = "", **more: Any) -> httpx2.Response:
         """POST a JSON value to a path, with the owner's token or another."""
