@@ -13,7 +13,72 @@
 -- (Kucirka 2020, Ann Intern Med 173:262). Repeated swabs on the same day cannot be distinguished.
 create or replace view swabs as
 with
--- All that one record states of swabs, from one look at it.
+-- Submitted results with a cleaning issue.
+unread as (
+    select source, key, field, any_value(raw_value) as raw_value
+    from clinical_issues
+    where rule = 'not_a_result'
+    group by source, key, field
+),
+
+-- What each record in effect states of swabs. Which those are is found from few columns: finding it sorts all records, and
+-- with all that is read here they would not fit into memory.
+stated as (
+    select
+        source,
+        key,
+        patient_id,
+        group_name,
+        available_date,
+        kind,
+        final_covid_status,
+        list_concat(
+            [
+                struct_pack(
+                    recorded_in := 'date_of_positive_covid_swab',
+                    swab_date := date_of_positive_covid_swab,
+                    result_date := cast(null as date),
+                    clean_result := case when date_of_positive_covid_swab is not null then 'Positive' end,
+                    result_field := cast(null as varchar)
+                ),
+                struct_pack(
+                    recorded_in := 'first_rt_pcr',
+                    swab_date := date_of_acquisition_of_1st_rt_pcr,
+                    result_date := date_of_result_of_1st_rt_pcr,
+                    clean_result := first_rt_pcr_result,
+                    result_field := '1st RT-PCR result'
+                ),
+                struct_pack(
+                    recorded_in := 'second_rt_pcr',
+                    swab_date := date_of_acquisition_of_2nd_rt_pcr,
+                    result_date := date_of_result_of_2nd_rt_pcr,
+                    clean_result := second_rt_pcr_result,
+                    result_field := '2nd RT-PCR result'
+                ),
+                struct_pack(
+                    recorded_in := 'swabdate',
+                    swab_date := swabdate,
+                    result_date := cast(null as date),
+                    clean_result := swab_status,
+                    result_field := 'SwabStatus'
+                )
+            ],
+            list_transform(
+                range(len(swabdates)),
+                lambda item: struct_pack(
+                    recorded_in := 'swabdates',
+                    swab_date := swabdates[item + 1].swabdate,
+                    result_date := cast(null as date),
+                    clean_result := swabdates[item + 1].swab_status,
+                    result_field := 'SwabDates[' || item || '].SwabStatus'
+                )
+            )
+        ) as swabs
+    from clinical_history
+    semi join clinical on clinical_history.source = clinical.source and clinical_history.key = clinical.key
+),
+
+-- One row per swab that is stated; in a record with an unread result also for the fields that have nothing else.
 given as (
     select
         source,
@@ -23,59 +88,23 @@ given as (
         available_date,
         kind,
         final_covid_status,
-        unnest(
-            list_concat(
-                [
-                    struct_pack(
-                        recorded_in := 'date_of_positive_covid_swab',
-                        swab_date := date_of_positive_covid_swab,
-                        result_date := cast(null as date),
-                        clean_result := case when date_of_positive_covid_swab is not null then 'Positive' end,
-                        result_field := cast(null as varchar)
-                    ),
-                    struct_pack(
-                        recorded_in := 'first_rt_pcr',
-                        swab_date := date_of_acquisition_of_1st_rt_pcr,
-                        result_date := date_of_result_of_1st_rt_pcr,
-                        clean_result := first_rt_pcr_result,
-                        result_field := '1st RT-PCR result'
-                    ),
-                    struct_pack(
-                        recorded_in := 'second_rt_pcr',
-                        swab_date := date_of_acquisition_of_2nd_rt_pcr,
-                        result_date := date_of_result_of_2nd_rt_pcr,
-                        clean_result := second_rt_pcr_result,
-                        result_field := '2nd RT-PCR result'
-                    ),
-                    struct_pack(
-                        recorded_in := 'swabdate',
-                        swab_date := swabdate,
-                        result_date := cast(null as date),
-                        clean_result := swab_status,
-                        result_field := 'SwabStatus'
-                    )
-                ],
-                list_transform(
-                    range(len(swabdates)),
-                    lambda item: struct_pack(
-                        recorded_in := 'swabdates',
-                        swab_date := swabdates[item + 1].swabdate,
-                        result_date := cast(null as date),
-                        clean_result := swabdates[item + 1].swab_status,
-                        result_field := 'SwabDates[' || item || '].SwabStatus'
-                    )
-                )
-            )
-        ) as swab
-    from clinical
-),
-
--- Submitted results with a cleaning issue.
-unread as (
-    select source, key, field, any_value(raw_value) as raw_value
-    from clinical_issues
-    where rule = 'not_a_result'
-    group by source, key, field
+        swab.recorded_in,
+        swab.swab_date,
+        swab.result_date,
+        swab.clean_result,
+        swab.result_field
+    from (
+        select
+            stated.* exclude (swabs),
+            unnest(list_filter(
+                stated.swabs,
+                lambda swab: swab['swab_date'] is not null or swab['clean_result'] is not null
+                or of_unread.key is not null
+            )) as swab
+        from stated
+        left join (select distinct source, key from unread) as of_unread
+            on stated.source = of_unread.source and stated.key = of_unread.key
+    )
 ),
 
 -- mentions_positive: a word for positive that no word right before it denies, whatever else the entry says.
@@ -107,14 +136,11 @@ words as (
 
 read_results as (
     select
-        given.* exclude (swab),
-        given.swab.recorded_in,
-        given.swab.swab_date,
-        given.swab.result_date,
+        given.* exclude (clean_result, result_field),
         words.raw_value as unread_result,
         coalesce(words.mentions_positive, false) as mentions_positive,
         case
-            when given.swab.clean_result is not null then given.swab.clean_result
+            when given.clean_result is not null then given.clean_result
             when
                 regexp_full_match(trim(words.raw_value), '2(?:\.0*)?')
                 or regexp_matches(words.raw_value, 'inconclusive|indeterminate|equivocal|borderline|invalid', 'i')
@@ -125,10 +151,10 @@ read_results as (
                 then case when words.says_only_positive then 'Positive' else 'Indeterminate' end
         end as result
     from given
-    left join words on given.source = words.source and given.key = words.key and given.swab.result_field = words.field
+    left join words on given.source = words.source and given.key = words.key and given.result_field = words.field
     where
-        given.swab.swab_date is not null
-        or given.swab.clean_result is not null
+        given.swab_date is not null
+        or given.clean_result is not null
         or words.raw_value is not null
 ),
 
