@@ -10,7 +10,6 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts/demo.sh"
 
 
-@pytest.mark.slow
 def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

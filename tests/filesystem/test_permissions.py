@@ -50,7 +50,6 @@ def make_everything(run: Run, folder: Path, umask: int) -> None:
     run(umask, "maintain", *lake, "-q")
 
 
-@pytest.mark.slow
 def test_everything_is_for_owner_and_group(run: Run, tmp_path: Path) -> None:
     make_everything(run, tmp_path, 0o000)
     assert modes(tmp_path) == {("folder", "750"), ("file", "640")}
