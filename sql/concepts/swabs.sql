@@ -13,17 +13,7 @@
 -- (Kucirka 2020, Ann Intern Med 173:262). Repeated swabs on the same day cannot be distinguished.
 create or replace view swabs as
 with
--- Submitted results with a cleaning issue.
-unread as (
-    select source, key, field, any_value(raw_value) as raw_value
-    from clinical_issues
-    where rule = 'not_a_result'
-    group by source, key, field
-),
-
--- What each record in effect states of swabs. Which those are is found from few columns: finding it sorts all records, and
--- with all that is read here they would not fit into memory.
-stated as (
+records as materialized (
     select
         source,
         key,
@@ -31,87 +21,85 @@ stated as (
         group_name,
         available_date,
         kind,
-        final_covid_status,
-        list_concat(
-            [
-                struct_pack(
-                    recorded_in := 'date_of_positive_covid_swab',
-                    swab_date := date_of_positive_covid_swab,
-                    result_date := cast(null as date),
-                    clean_result := case when date_of_positive_covid_swab is not null then 'Positive' end,
-                    result_field := cast(null as varchar)
-                ),
-                struct_pack(
-                    recorded_in := 'first_rt_pcr',
-                    swab_date := date_of_acquisition_of_1st_rt_pcr,
-                    result_date := date_of_result_of_1st_rt_pcr,
-                    clean_result := first_rt_pcr_result,
-                    result_field := '1st RT-PCR result'
-                ),
-                struct_pack(
-                    recorded_in := 'second_rt_pcr',
-                    swab_date := date_of_acquisition_of_2nd_rt_pcr,
-                    result_date := date_of_result_of_2nd_rt_pcr,
-                    clean_result := second_rt_pcr_result,
-                    result_field := '2nd RT-PCR result'
-                ),
-                struct_pack(
-                    recorded_in := 'swabdate',
-                    swab_date := swabdate,
-                    result_date := cast(null as date),
-                    clean_result := swab_status,
-                    result_field := 'SwabStatus'
-                )
-            ],
-            list_transform(
-                range(len(swabdates)),
-                lambda item: struct_pack(
-                    recorded_in := 'swabdates',
-                    swab_date := swabdates[item + 1].swabdate,
-                    result_date := cast(null as date),
-                    clean_result := swabdates[item + 1].swab_status,
-                    result_field := 'SwabDates[' || item || '].SwabStatus'
-                )
-            )
-        ) as swabs
-    from clinical_history
-    semi join clinical on clinical_history.source = clinical.source and clinical_history.key = clinical.key
+        date_of_positive_covid_swab,
+        date_of_acquisition_of_1st_rt_pcr,
+        date_of_result_of_1st_rt_pcr,
+        first_rt_pcr_result,
+        date_of_acquisition_of_2nd_rt_pcr,
+        date_of_result_of_2nd_rt_pcr,
+        second_rt_pcr_result,
+        swabdate,
+        swab_status,
+        swabdates,
+        final_covid_status
+    from clinical
 ),
 
--- One row per swab that is stated; in a record with an unread result also for the fields that have nothing else.
 given as (
     select
-        source,
-        key,
         patient_id,
-        group_name,
-        available_date,
-        kind,
-        final_covid_status,
-        swab.recorded_in,
-        swab.swab_date,
-        swab.result_date,
-        swab.clean_result,
-        swab.result_field
+        'date_of_positive_covid_swab' as recorded_in,
+        date_of_positive_covid_swab as swab_date,
+        cast(null as date) as result_date,
+        'Positive' as clean_result,
+        cast(null as varchar) as result_field
+    from records
+    where date_of_positive_covid_swab is not null
+    union all
+    select
+        patient_id,
+        'first_rt_pcr' as recorded_in,
+        date_of_acquisition_of_1st_rt_pcr as swab_date,
+        date_of_result_of_1st_rt_pcr as result_date,
+        first_rt_pcr_result as clean_result,
+        '1st RT-PCR result' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'second_rt_pcr' as recorded_in,
+        date_of_acquisition_of_2nd_rt_pcr as swab_date,
+        date_of_result_of_2nd_rt_pcr as result_date,
+        second_rt_pcr_result as clean_result,
+        '2nd RT-PCR result' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'swabdate' as recorded_in,
+        swabdate as swab_date,
+        null as result_date,
+        swab_status as clean_result,
+        'SwabStatus' as result_field
+    from records
+    union all
+    select
+        patient_id,
+        'swabdates' as recorded_in,
+        swab.swabdate as swab_date,
+        null as result_date,
+        swab.swab_status as clean_result,
+        'SwabDates[' || item || '].SwabStatus' as result_field
     from (
-        select
-            stated.* exclude (swabs),
-            unnest(list_filter(
-                stated.swabs,
-                lambda swab: swab['swab_date'] is not null or swab['clean_result'] is not null
-                or of_unread.key is not null
-            )) as swab
-        from stated
-        left join (select distinct source, key from unread) as of_unread
-            on stated.source = of_unread.source and stated.key = of_unread.key
+        select patient_id, unnest(swabdates) as swab, unnest(range(len(swabdates))) as item
+        from records
+        where len(swabdates) > 0
     )
+),
+
+-- Submitted results with a cleaning issue.
+unread as (
+    select records.patient_id, issues.field, any_value(issues.raw_value) as raw_value
+    from clinical_issues as issues
+    inner join records on issues.source = records.source and issues.key = records.key
+    where issues.rule = 'not_a_result'
+    group by records.patient_id, issues.field
 ),
 
 -- mentions_positive: a word for positive that no word right before it denies, whatever else the entry says.
 words as (
     select
-        source,
-        key,
+        patient_id,
         field,
         raw_value,
         regexp_matches(
@@ -136,7 +124,10 @@ words as (
 
 read_results as (
     select
-        given.* exclude (clean_result, result_field),
+        given.patient_id,
+        given.recorded_in,
+        given.swab_date,
+        given.result_date,
         words.raw_value as unread_result,
         coalesce(words.mentions_positive, false) as mentions_positive,
         case
@@ -151,23 +142,17 @@ read_results as (
                 then case when words.says_only_positive then 'Positive' else 'Indeterminate' end
         end as result
     from given
-    left join words on given.source = words.source and given.key = words.key and given.result_field = words.field
+    left join words on given.patient_id = words.patient_id and given.result_field = words.field
     where
         given.swab_date is not null
         or given.clean_result is not null
         or words.raw_value is not null
 ),
 
--- One row per swab; a patient has one record in effect, so that its other columns are the same in all of them.
+-- One row per swab.
 merged as (
     select
         patient_id,
-        any_value(group_name) as group_name,
-        any_value(available_date) as available_date,
-        any_value(source) as source,
-        any_value(key) as key,
-        any_value(kind) as kind,
-        any_value(final_covid_status) as final_covid_status,
         swab_date,
         result,
         min(result_date) as result_date,
@@ -200,30 +185,31 @@ compared as (
 )
 
 select
-    patient_id,
-    group_name,
-    available_date,
-    source,
-    key,
-    kind,
-    swab_date,
-    result_date,
-    result,
-    unread_result,
-    recorded_in,
-    is_contradicted,
+    records.patient_id,
+    records.group_name,
+    records.available_date,
+    records.source,
+    records.key,
+    records.kind,
+    compared.swab_date,
+    compared.result_date,
+    compared.result,
+    compared.unread_result,
+    compared.recorded_in,
+    compared.is_contradicted,
     case
         when
-            kind = 'data'
-            and result = 'Positive'
-            and not is_contradicted
-            and (final_covid_status is distinct from 'Negative')
+            records.kind = 'data'
+            and compared.result = 'Positive'
+            and not compared.is_contradicted
+            and (records.final_covid_status is distinct from 'Negative')
             then 'positive'
         when
-            kind = 'status'
-            and result = 'Negative'
-            and not has_positive
-            and (final_covid_status is distinct from 'Positive')
+            records.kind = 'status'
+            and compared.result = 'Negative'
+            and not compared.has_positive
+            and (records.final_covid_status is distinct from 'Positive')
             then 'negative'
     end as covid_status
-from compared;
+from compared
+inner join records on compared.patient_id = records.patient_id;
