@@ -18,6 +18,8 @@ from warehouse.settings import Settings
 
 #: A larger file does not wait here: nobody can review it.
 MOST_MB = 200
+#: A table of more cells is not taken apart: a small file may state any number of rows.
+MOST_CELLS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)

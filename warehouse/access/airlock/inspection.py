@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from warehouse.access.airlock import kinds, parquet, patterns
-from warehouse.access.airlock.holding import MOST_MB
+from warehouse.access.airlock.holding import MOST_CELLS, MOST_MB
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 Grade = Literal["fine", "look", "problem"]
-#: Tables of a JSON file that have more are not taken apart.
-_MOST_CELLS = 20_000_000
 _CHUNK = 1 << 20
 #: What reading an archive raises where it is damaged, encrypted, or compressed by something that Python has not.
 _UNREADABLE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, LZMAError)
@@ -198,7 +196,7 @@ def _read_csv(text: str) -> list[_Table]:
 
 def _read_json(text: str) -> list[_Table]:
     """The lists of objects in a JSON text, at whatever depth, each as a table; none if these have too many cells."""
-    found, left = list[_Table](), _MOST_CELLS
+    found, left = list[_Table](), MOST_CELLS
     try:
         for table in _find_tables(json.loads(text)):
             found.append(table)
@@ -218,7 +216,7 @@ def _find_tables(value: Any) -> Iterator[_Table]:
         yield _Table(tuple(numbers), (tuple(numbers.values()),))
     elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         columns = tuple(dict.fromkeys(name for row in value for name in row))
-        if len(columns) * len(value) > _MOST_CELLS:  # each row may have names of its own
+        if len(columns) * len(value) > MOST_CELLS:  # each row may have names of its own
             raise ValueError("too many cells")
         yield _Table(columns, tuple(tuple(str(row.get(name, "")) for name in columns) for row in value))
     elif isinstance(value, list):

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.access.airlock import kinds
-from warehouse.access.airlock.holding import MOST_MB
+from warehouse.access.airlock.holding import MOST_CELLS, MOST_MB
 from warehouse.errors import UsageError
 from warehouse.filesystem import files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A file of more is not read: a small one may state any number of rows.
-_MOST_CELLS = 20_000_000
 #: Encodings in which a value takes as many bytes as it has.
 _AS_IT_IS = {"PLAIN", "RLE", "BIT_PACKED", "DELTA_LENGTH_BYTE_ARRAY"}
 _OF_DICTIONARY = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
@@ -77,7 +75,7 @@ def read_table(path: Path) -> pa.Table | None:
         with pq.ParquetFile(path) as file:
             texts = _list_texts(file.metadata)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
-            if file.metadata.num_rows * file.metadata.num_columns > _MOST_CELLS:
+            if file.metadata.num_rows * file.metadata.num_columns > MOST_CELLS:
                 return None
             if _may_expand(file.metadata, texts, MOST_MB << 20):
                 return None
